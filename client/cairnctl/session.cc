@@ -1,0 +1,56 @@
+#include "cairnctl/session.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "cairnctl/render.h"
+
+namespace cairn::cairnctl {
+
+absl::StatusOr<const client::Client*> Session::GetClient() {
+  if (!client_.has_value()) {
+    client::Options options;
+    options.target = globals.server;
+    options.user_agent = "cairnctl/" CAIRN_VERSION;
+    // A person is waiting: a server that is not there is reported within seconds.
+    options.retry.max_attempts = 5;
+    options.retry.max_backoff = std::chrono::milliseconds(2'000);
+    auto opened = client::Client::Connect(std::move(options));
+    if (!opened.ok()) return opened.status();
+    client_ = *std::move(opened);
+  }
+  return &*client_;
+}
+
+std::optional<std::chrono::milliseconds> Session::TimeLeft() const {
+  if (!globals.timeout.has_value()) return std::nullopt;
+  const auto used = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - start_);
+  return std::max(*globals.timeout - used, std::chrono::milliseconds(1));
+}
+
+client::CallOptions Session::call_options() const { return {.timeout = TimeLeft()}; }
+
+client::WaitOptions Session::wait_options() const {
+  return {.timeout = TimeLeft(), .stop = interrupt_->token()};
+}
+
+void Session::PrintMessage(const google::protobuf::Message& message) const {
+  Print(globals.output == OutputFormat::kYaml ? ToYaml(message) : ToJson(message));
+}
+
+void Session::PrintStreamed(const google::protobuf::Message& message) const {
+  Print(globals.output == OutputFormat::kYaml ? "---\n" + ToYaml(message) : ToJsonLine(message));
+  // Whoever reads a stream wants each message when it comes.
+  std::fflush(stdout);
+}
+
+void Print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+void Note(std::string_view line) {
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fputc('\n', stderr);
+}
+
+}  // namespace cairn::cairnctl

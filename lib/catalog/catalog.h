@@ -1,0 +1,109 @@
+// The durable records, all of them also in memory: reads never touch the disk.
+//
+// A change is a Transaction: puts and removals that become durable together or not at all. Each put
+// names the revision that it replaces (compare and swap), so that two writers cannot overwrite each
+// other; another store that offers such transactions (etcd) can stand behind the same interface.
+// Commits of several callers share one fsync. Thread-safe.
+#ifndef CAIRN_LIB_CATALOG_CATALOG_H_
+#define CAIRN_LIB_CATALOG_CATALOG_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lib/catalog/query.h"
+#include "lib/catalog/records.h"
+
+namespace cairn {
+
+// Puts carry the record's own `revision` as the one they replace; 0: the id must not exist yet.
+struct Transaction {
+  std::vector<VolumeRecord> put_volumes;
+  std::vector<SnapshotRecord> put_snapshots;
+  std::vector<OperationRecord> put_operations;
+  std::vector<std::string> remove_volumes;
+  std::vector<std::string> remove_snapshots;
+  std::vector<std::string> remove_operations;
+};
+
+// One change, as watchers see it. `volume` is null for a removal.
+struct VolumeChange {
+  int64_t revision = 0;
+  std::string volume_id;
+  VolumePtr volume;
+};
+
+template <typename Ptr>
+struct Page {
+  std::vector<Ptr> items;
+  std::string next_page_token;  // empty on the last page
+};
+
+class Catalog {
+ public:
+  virtual ~Catalog() = default;
+
+  // Makes the transaction durable, then visible, then calls `done` (on the catalog's own thread: be
+  // quick). REVISION_MISMATCH (ABORTED) when a put's revision is not the present one: nothing
+  // changed.
+  virtual void Commit(Transaction transaction, std::function<void(absl::Status)> done) = 0;
+  // The same, waiting. Not from a thread that must not block.
+  absl::Status CommitAndWait(Transaction transaction);
+
+  // From memory; null when there is none.
+  virtual VolumePtr FindVolume(const std::string& id) const = 0;
+  virtual SnapshotPtr FindSnapshot(const std::string& id) const = 0;
+  virtual OperationPtr FindOperation(const std::string& id) const = 0;
+  virtual OperationPtr FindOperationByRequest(const std::string& request_id) const = 0;
+  // The snapshots of a volume, oldest first.
+  virtual std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const = 0;
+  // Operations that have not ended, oldest first: what start-up takes up.
+  virtual std::vector<OperationPtr> UnfinishedOperations() const = 0;
+
+  // Pages keyed on the last item, so that they survive changes in between: what stays is seen
+  // exactly once.
+  virtual absl::StatusOr<Page<VolumePtr>> ListVolumes(const ListQuery& query) const = 0;
+  virtual absl::StatusOr<Page<SnapshotPtr>> ListSnapshots(const ListQuery& query,
+                                                          const std::string& volume_id) const = 0;
+  virtual absl::StatusOr<Page<OperationPtr>> ListOperations(const ListQuery& query) const = 0;
+
+  // Sum of size_bytes and of file_bytes, and count by state, of the volumes of a share; kept up to
+  // date by commits, so the cost does not grow with the number of volumes.
+  struct ShareTotals {
+    int64_t volumes = 0;
+    int64_t provisioned_bytes = 0;  // sum of size_bytes
+    int64_t file_bytes = 0;
+    std::map<VolumeState, int64_t> by_state;
+  };
+  virtual ShareTotals TotalsOf(const std::string& share) const = 0;
+  virtual std::vector<std::string> VolumesOn(const std::string& share) const = 0;
+
+  // The highest revision so far.
+  virtual int64_t revision() const = 0;
+  // Changes after `revision`, in order, at most `count_max`. OUT_OF_RANGE (WATCH_REVISION_TOO_OLD)
+  // when they are no longer kept.
+  virtual absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision,
+                                                                 int count_max) const = 0;
+  // `listener` is called after each commit, quickly and on the catalog's thread, until removed.
+  virtual uint64_t AddListener(std::function<void()> listener) = 0;
+  virtual void RemoveListener(uint64_t id) = 0;
+};
+
+struct SqliteCatalogOptions {
+  std::string path;           // never on NFS: SQLite's locks do not hold there
+  int changes_kept = 10'000;  // for watchers
+};
+// Opens or creates the database (WAL, synchronous=FULL) and loads every record. An older schema is
+// brought up to date; a newer one is FAILED_PRECONDITION.
+absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOptions& options);
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CATALOG_CATALOG_H_

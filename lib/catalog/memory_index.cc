@@ -1,0 +1,291 @@
+#include "lib/catalog/memory_index.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "lib/base/status.h"
+
+namespace cairn {
+namespace {
+
+template <typename Map>
+typename Map::mapped_type FindIn(const Map& map, const std::string& key) {
+  auto it = map.find(key);
+  return it == map.end() ? nullptr : it->second;
+}
+
+// Replaces map[id] by `ptr` (null: removes it) and returns what was there.
+template <typename Map>
+typename Map::mapped_type Exchange(Map& map, const std::string& id,
+                                   const typename Map::mapped_type& ptr) {
+  if (ptr != nullptr) return std::exchange(map[id], ptr);
+  auto node = map.extract(id);
+  return node.empty() ? nullptr : std::move(node.mapped());
+}
+
+template <typename Ptr>
+std::vector<Ptr> Walk(const OrderedSet<Ptr>& set, bool descending, const Position* after,
+                      size_t count) {
+  std::vector<Ptr> items;
+  auto take = [&](auto it, auto end) {
+    for (; it != end && items.size() < count; ++it) items.push_back(*it);
+  };
+  if (descending) {
+    auto begin = after == nullptr ? set.end() : set.lower_bound(*after);
+    take(std::make_reverse_iterator(begin), set.rend());
+  } else {
+    take(after == nullptr ? set.begin() : set.upper_bound(*after), set.end());
+  }
+  return items;
+}
+
+int64_t Clamp(absl::int128 value) {
+  return static_cast<int64_t>(std::min(value, absl::int128(std::numeric_limits<int64_t>::max())));
+}
+
+}  // namespace
+
+template <typename Ptr>
+void MemoryIndex::Orders<Ptr>::Insert(const Ptr& ptr) {
+  by_create_time.insert(ptr);
+  by_name.insert(ptr);
+  by_size.insert(ptr);
+}
+
+template <typename Ptr>
+void MemoryIndex::Orders<Ptr>::Erase(const Ptr& ptr) {
+  by_create_time.erase(ptr);
+  by_name.erase(ptr);
+  by_size.erase(ptr);
+}
+
+template <typename Ptr>
+const OrderedSet<Ptr>& MemoryIndex::Orders<Ptr>::Of(SortField field) const {
+  switch (field) {
+    case SortField::kName:
+      return by_name;
+    case SortField::kSizeBytes:
+      return by_size;
+    case SortField::kCreateTime:
+      break;
+  }
+  return by_create_time;
+}
+
+MemoryIndex::MemoryIndex(int changes_kept)
+    : changes_kept_(static_cast<size_t>(std::max(changes_kept, 0))),
+      operation_order_(PositionLess(SortField::kCreateTime)),
+      unfinished_(PositionLess(SortField::kCreateTime)) {}
+
+void MemoryIndex::Load(const Changes& loaded, int64_t volume_revision) {
+  MutexLock lock(&mutex_);
+  Apply(loaded);
+  changes_complete_after_ = volume_revision;
+}
+
+void MemoryIndex::Publish(const Changes& changes) {
+  MutexLock lock(&mutex_);
+  Apply(changes);
+  for (const VolumePtr& volume : changes.volumes) {
+    Remember({volume->revision, volume->id, volume});
+  }
+  for (const Changes::Removal& removal : changes.removed_volumes) {
+    Remember({removal.revision, removal.id, nullptr});
+  }
+}
+
+void MemoryIndex::Apply(const Changes& changes) {
+  for (const VolumePtr& volume : changes.volumes) SetVolume(volume->id, volume);
+  for (const SnapshotPtr& snapshot : changes.snapshots) SetSnapshot(snapshot->id, snapshot);
+  for (const OperationPtr& operation : changes.operations) SetOperation(operation->id, operation);
+  for (const Changes::Removal& removal : changes.removed_volumes) SetVolume(removal.id, nullptr);
+  for (const Changes::Removal& removal : changes.removed_snapshots) {
+    SetSnapshot(removal.id, nullptr);
+  }
+  for (const Changes::Removal& removal : changes.removed_operations) {
+    SetOperation(removal.id, nullptr);
+  }
+  revision_ = changes.revision;
+}
+
+void MemoryIndex::SetVolume(const std::string& id, const VolumePtr& ptr) {
+  VolumePtr old = Exchange(volumes_, id, ptr);
+  if (old != nullptr) {
+    volume_orders_.Erase(old);
+    RemoveFromShare(*old);
+  }
+  if (ptr != nullptr) {
+    volume_orders_.Insert(ptr);
+    AddToShare(*ptr);
+  }
+}
+
+void MemoryIndex::SetSnapshot(const std::string& id, const SnapshotPtr& ptr) {
+  SnapshotPtr old = Exchange(snapshots_, id, ptr);
+  if (old != nullptr) {
+    snapshot_orders_.Erase(old);
+    auto of = snapshots_of_.find(old->volume_id);
+    of->second.Erase(old);
+    if (of->second.by_create_time.empty()) snapshots_of_.erase(of);
+  }
+  if (ptr != nullptr) {
+    snapshot_orders_.Insert(ptr);
+    snapshots_of_[ptr->volume_id].Insert(ptr);
+  }
+}
+
+void MemoryIndex::SetOperation(const std::string& id, const OperationPtr& ptr) {
+  OperationPtr old = Exchange(operations_, id, ptr);
+  if (old != nullptr) {
+    operation_order_.erase(old);
+    unfinished_.erase(old);
+    if (FindIn(by_request_, old->request_id) == old) by_request_.erase(old->request_id);
+  }
+  if (ptr != nullptr) {
+    operation_order_.insert(ptr);
+    if (!Ended(ptr->state)) unfinished_.insert(ptr);
+    if (!ptr->request_id.empty()) by_request_[ptr->request_id] = ptr;
+  }
+}
+
+void MemoryIndex::AddToShare(const VolumeRecord& volume) {
+  Share& share = shares_[volume.share];
+  share.volume_ids.insert(volume.id);
+  share.by_state[volume.state] += 1;
+  share.provisioned_bytes += volume.size_bytes;
+  share.file_bytes += volume.file_bytes;
+}
+
+void MemoryIndex::RemoveFromShare(const VolumeRecord& volume) {
+  auto it = shares_.find(volume.share);
+  Share& share = it->second;
+  share.volume_ids.erase(volume.id);
+  if (share.volume_ids.empty()) {
+    shares_.erase(it);
+    return;
+  }
+  if (--share.by_state[volume.state] == 0) share.by_state.erase(volume.state);
+  share.provisioned_bytes -= volume.size_bytes;
+  share.file_bytes -= volume.file_bytes;
+}
+
+void MemoryIndex::Remember(VolumeChange change) {
+  changes_.push_back(std::move(change));
+  while (changes_.size() > changes_kept_) {
+    changes_complete_after_ = changes_.front().revision;
+    changes_.pop_front();
+  }
+}
+
+VolumePtr MemoryIndex::FindVolume(const std::string& id) const {
+  MutexLock lock(&mutex_);
+  return FindIn(volumes_, id);
+}
+
+SnapshotPtr MemoryIndex::FindSnapshot(const std::string& id) const {
+  MutexLock lock(&mutex_);
+  return FindIn(snapshots_, id);
+}
+
+OperationPtr MemoryIndex::FindOperation(const std::string& id) const {
+  MutexLock lock(&mutex_);
+  return FindIn(operations_, id);
+}
+
+OperationPtr MemoryIndex::FindOperationByRequest(const std::string& request_id) const {
+  MutexLock lock(&mutex_);
+  return FindIn(by_request_, request_id);
+}
+
+std::vector<SnapshotPtr> MemoryIndex::SnapshotsOf(const std::string& volume_id) const {
+  MutexLock lock(&mutex_);
+  auto it = snapshots_of_.find(volume_id);
+  if (it == snapshots_of_.end()) return {};
+  return {it->second.by_create_time.begin(), it->second.by_create_time.end()};
+}
+
+std::vector<OperationPtr> MemoryIndex::UnfinishedOperations() const {
+  MutexLock lock(&mutex_);
+  return {unfinished_.begin(), unfinished_.end()};
+}
+
+Catalog::ShareTotals MemoryIndex::TotalsOf(const std::string& share) const {
+  MutexLock lock(&mutex_);
+  Catalog::ShareTotals totals;
+  auto it = shares_.find(share);
+  if (it == shares_.end()) return totals;
+  totals.volumes = static_cast<int64_t>(it->second.volume_ids.size());
+  totals.provisioned_bytes = Clamp(it->second.provisioned_bytes);
+  totals.file_bytes = Clamp(it->second.file_bytes);
+  totals.by_state = it->second.by_state;
+  return totals;
+}
+
+std::vector<std::string> MemoryIndex::VolumesOn(const std::string& share) const {
+  MutexLock lock(&mutex_);
+  auto it = shares_.find(share);
+  if (it == shares_.end()) return {};
+  return {it->second.volume_ids.begin(), it->second.volume_ids.end()};
+}
+
+int64_t MemoryIndex::revision() const {
+  MutexLock lock(&mutex_);
+  return revision_;
+}
+
+absl::StatusOr<std::vector<VolumeChange>> MemoryIndex::ChangesAfter(int64_t revision,
+                                                                    int count_max) const {
+  MutexLock lock(&mutex_);
+  if (revision < changes_complete_after_) {
+    return Error(
+        Reason::kWatchRevisionTooOld,
+        fmt::format("changes after revision {} are no longer kept (the oldest is {}): list "
+                    "the volumes again",
+                    revision, changes_complete_after_),
+        {{"revision", std::to_string(revision)},
+         {"oldest", std::to_string(changes_complete_after_)}});
+  }
+  if (revision > revision_) {
+    // From another catalog, or from before this one was put back to an older state: what the
+    // watcher has seen since then cannot be told.
+    return Error(Reason::kWatchRevisionTooOld,
+                 fmt::format("revision {} was never given out (the newest is {}): list the volumes "
+                             "again",
+                             revision, revision_),
+                 {{"revision", std::to_string(revision)}, {"newest", std::to_string(revision_)}});
+  }
+  auto begin = std::upper_bound(
+      changes_.begin(), changes_.end(), revision,
+      [](int64_t wanted, const VolumeChange& change) { return wanted < change.revision; });
+  auto count = std::min<std::ptrdiff_t>(std::max(count_max, 0), changes_.end() - begin);
+  return std::vector<VolumeChange>(begin, begin + count);
+}
+
+std::vector<VolumePtr> MemoryIndex::VolumesAfter(SortOrder order, const Position* after,
+                                                 size_t count) const {
+  MutexLock lock(&mutex_);
+  return Walk(volume_orders_.Of(order.field), order.descending, after, count);
+}
+
+std::vector<SnapshotPtr> MemoryIndex::SnapshotsAfter(const std::string& volume_id, SortOrder order,
+                                                     const Position* after, size_t count) const {
+  MutexLock lock(&mutex_);
+  const Orders<SnapshotPtr>* orders = &snapshot_orders_;
+  if (!volume_id.empty()) {
+    auto it = snapshots_of_.find(volume_id);
+    if (it == snapshots_of_.end()) return {};
+    orders = &it->second;
+  }
+  return Walk(orders->Of(order.field), order.descending, after, count);
+}
+
+std::vector<OperationPtr> MemoryIndex::OperationsAfter(SortOrder order, const Position* after,
+                                                       size_t count) const {
+  MutexLock lock(&mutex_);
+  return Walk(operation_order_, order.descending, after, count);
+}
+
+}  // namespace cairn

@@ -1,0 +1,123 @@
+// Every record in memory, found by id and walked in each order that lists offer.
+//
+// What a store publishes here is what readers see. Thread-safe: the mutex is held for look-ups and
+// for copying pointers, never across a disk access. A transaction becomes visible at once.
+#ifndef CAIRN_LIB_CATALOG_MEMORY_INDEX_H_
+#define CAIRN_LIB_CATALOG_MEMORY_INDEX_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/numeric/int128.h"
+#include "lib/base/mutex.h"
+#include "lib/catalog/catalog.h"
+#include "lib/catalog/sort_order.h"
+
+namespace cairn {
+
+// A transaction that passed its checks, with its revisions given out.
+struct Changes {
+  struct Removal {
+    std::string id;
+    int64_t revision = 0;
+  };
+  std::vector<VolumePtr> volumes;
+  std::vector<SnapshotPtr> snapshots;
+  std::vector<OperationPtr> operations;
+  std::vector<Removal> removed_volumes;
+  std::vector<Removal> removed_snapshots;
+  std::vector<Removal> removed_operations;
+  int64_t revision = 0;  // the last one given out, here or before
+
+  bool empty() const {
+    return volumes.empty() && snapshots.empty() && operations.empty() && removed_volumes.empty() &&
+           removed_snapshots.empty() && removed_operations.empty();
+  }
+};
+
+class MemoryIndex {
+ public:
+  explicit MemoryIndex(int changes_kept);
+
+  // What was loaded, instead of Publish and without a trace in the changes. `volume_revision`: the
+  // last revision at which a volume changed; earlier changes are not known any more.
+  void Load(const Changes& loaded, int64_t volume_revision);
+  void Publish(const Changes& changes);
+
+  VolumePtr FindVolume(const std::string& id) const;
+  SnapshotPtr FindSnapshot(const std::string& id) const;
+  OperationPtr FindOperation(const std::string& id) const;
+  OperationPtr FindOperationByRequest(const std::string& request_id) const;
+  std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const;
+  std::vector<OperationPtr> UnfinishedOperations() const;
+  Catalog::ShareTotals TotalsOf(const std::string& share) const;
+  std::vector<std::string> VolumesOn(const std::string& share) const;
+  int64_t revision() const;
+  absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision, int count_max) const;
+
+  // At most `count` records in that order, from the place after `after` on (null: from the
+  // beginning).
+  std::vector<VolumePtr> VolumesAfter(SortOrder order, const Position* after, size_t count) const;
+  // `volume_id` empty: the snapshots of all volumes.
+  std::vector<SnapshotPtr> SnapshotsAfter(const std::string& volume_id, SortOrder order,
+                                          const Position* after, size_t count) const;
+  std::vector<OperationPtr> OperationsAfter(SortOrder order, const Position* after,
+                                            size_t count) const;
+
+ private:
+  template <typename Ptr>
+  struct Orders {
+    OrderedSet<Ptr> by_create_time{PositionLess(SortField::kCreateTime)};
+    OrderedSet<Ptr> by_name{PositionLess(SortField::kName)};
+    OrderedSet<Ptr> by_size{PositionLess(SortField::kSizeBytes)};
+
+    void Insert(const Ptr& ptr);
+    void Erase(const Ptr& ptr);
+    const OrderedSet<Ptr>& Of(SortField field) const;
+  };
+  struct Share {
+    std::set<std::string> volume_ids;
+    std::map<VolumeState, int64_t> by_state;
+    // Thin volumes are promised far more than there is: many of the largest do not fit 64 bits.
+    absl::int128 provisioned_bytes = 0;
+    absl::int128 file_bytes = 0;
+  };
+
+  // Replaces what is under `id`; `ptr` null removes it.
+  void SetVolume(const std::string& id, const VolumePtr& ptr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetSnapshot(const std::string& id, const SnapshotPtr& ptr)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetOperation(const std::string& id, const OperationPtr& ptr)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Apply(const Changes& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddToShare(const VolumeRecord& volume) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RemoveFromShare(const VolumeRecord& volume) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Remember(VolumeChange change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const size_t changes_kept_;
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, VolumePtr> volumes_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, SnapshotPtr> snapshots_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, OperationPtr> operations_ ABSL_GUARDED_BY(mutex_);
+  Orders<VolumePtr> volume_orders_ ABSL_GUARDED_BY(mutex_);
+  Orders<SnapshotPtr> snapshot_orders_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, Orders<SnapshotPtr>> snapshots_of_ ABSL_GUARDED_BY(mutex_);
+  OrderedSet<OperationPtr> operation_order_ ABSL_GUARDED_BY(mutex_);
+  OrderedSet<OperationPtr> unfinished_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, OperationPtr> by_request_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, Share> shares_ ABSL_GUARDED_BY(mutex_);
+  int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<VolumeChange> changes_ ABSL_GUARDED_BY(mutex_);
+  // Every volume change after this revision is in changes_.
+  int64_t changes_complete_after_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CATALOG_MEMORY_INDEX_H_

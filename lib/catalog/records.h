@@ -1,0 +1,178 @@
+// What the catalog keeps: volumes, snapshots, operations. Plain values; a record that was given out
+// is never changed, a newer one takes its place with a higher revision.
+#ifndef CAIRN_LIB_CATALOG_RECORDS_H_
+#define CAIRN_LIB_CATALOG_RECORDS_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "lib/base/format.h"
+
+namespace cairn {
+
+using Labels = std::map<std::string, std::string>;
+
+enum class VolumeState {
+  kCreating,
+  kAvailable,
+  kInUse,
+  kExtending,
+  kReverting,
+  kMigrating,
+  kDeleting,
+  kError,
+};
+enum class SnapshotState { kCreating, kAvailable, kDeleting, kError };
+enum class OperationState {
+  kQueued,
+  kRunning,
+  kWaitingForConsumer,
+  kCancelling,
+  kSucceeded,
+  kFailed,
+  kCancelled,
+};
+enum class OperationKind {
+  kCreateVolume,
+  kUpdateVolume,
+  kDeleteVolume,
+  kExtendVolume,
+  kMigrateVolume,
+  kAttachVolume,
+  kDetachVolume,
+  kAdoptVolume,
+  kImportVolume,
+  kCreateSnapshot,
+  kUpdateSnapshot,
+  kDeleteSnapshot,
+  kRevertToSnapshot,
+};
+
+// "AVAILABLE", "CREATE_VOLUME" ...: the names of the public contract, also used in filters.
+std::string_view VolumeStateName(VolumeState state);
+std::string_view SnapshotStateName(SnapshotState state);
+std::string_view OperationStateName(OperationState state);
+std::string_view OperationKindName(OperationKind kind);
+std::optional<VolumeState> VolumeStateFromName(std::string_view name);
+std::optional<SnapshotState> SnapshotStateFromName(std::string_view name);
+std::optional<OperationState> OperationStateFromName(std::string_view name);
+std::optional<OperationKind> OperationKindFromName(std::string_view name);
+
+inline bool Ended(OperationState state) {
+  return state == OperationState::kSucceeded || state == OperationState::kFailed ||
+         state == OperationState::kCancelled;
+}
+
+enum class AccessMode { kReadWrite, kReadOnly };
+
+// How the consumer's hypervisor is reached (used from the issue of volumes in use on).
+struct HypervisorAddress {
+  enum class Kind { kNone, kQmp, kLibvirt, kAssisted };
+  Kind kind = Kind::kNone;
+  std::string address;  // QMP: unix:/path or tcp:host:port; libvirt: the URI
+  std::string domain;   // libvirt
+  std::string disk;     // QMP: node or device; libvirt: the target, such as vda
+  bool operator==(const HypervisorAddress&) const = default;
+};
+
+struct Attachment {
+  std::string id;
+  std::string volume_id;
+  std::string instance_id;
+  std::string host;
+  AccessMode access = AccessMode::kReadWrite;
+  HypervisorAddress hypervisor;
+  absl::Time create_time;
+  bool operator==(const Attachment&) const = default;
+};
+
+// Where a volume's first content came from.
+struct VolumeSource {
+  enum class Kind { kNone, kSnapshot, kVolume, kImage, kImport, kAdopted };
+  Kind kind = Kind::kNone;
+  std::string id_or_path;
+  bool operator==(const VolumeSource&) const = default;
+};
+
+struct VolumeRecord {
+  std::string id;
+  std::string name;
+  std::string pool;
+  std::string share;       // "host:/export" or "file:///dir"
+  int64_t size_bytes = 0;  // what the consumer sees
+  VolumeFormat format = VolumeFormat::kRawSparse;
+  VolumeState state = VolumeState::kCreating;
+  std::string state_reason;  // for people; empty when all is well
+  Labels labels;
+  std::string active_file;  // bare name; "volume-<id>" before the first snapshot
+  // The files of the chain, oldest first: base, then each layer up to the active one. Bare names.
+  std::vector<std::string> chain;
+  // Volumes by other systems may have a base file whose name or format differs: what is recorded
+  // holds.
+  FileFormat base_format = FileFormat::kRaw;
+  int64_t physical_bytes = 0;  // as last measured
+  int64_t file_bytes = 0;      // apparent size of all its files, as last measured
+  std::vector<Attachment> attachments;
+  VolumeSource source;
+  absl::Time create_time;
+  absl::Time update_time;
+  int64_t revision = 0;           // set by the catalog
+  std::string current_operation;  // id; empty when none
+  std::string created_by;  // id of the operation that made it: the answer to a repeated request
+};
+
+struct SnapshotRecord {
+  std::string id;
+  std::string volume_id;
+  std::string name;
+  Labels labels;
+  SnapshotState state = SnapshotState::kCreating;
+  std::string state_reason;
+  int64_t size_bytes = 0;  // virtual size at its instant
+  std::string file;        // the backing file that holds its content
+  std::string layer;       // the file that was made when it was taken (value in .info)
+  bool created_in_use = false;
+  bool quiesced = false;
+  std::string group_id;
+  absl::Time create_time;
+  absl::Time update_time;
+  int64_t revision = 0;
+  std::string created_by;  // id of the operation that made it
+};
+
+struct OperationRecord {
+  std::string id;
+  OperationKind kind = OperationKind::kCreateVolume;
+  std::string volume_id;  // the volume it works on
+  std::string target;     // volume, snapshot or attachment id that it is about
+  OperationState state = OperationState::kQueued;
+  std::string request;       // the engine's request as JSON: enough to begin again
+  std::string request_id;    // the caller's; empty when none
+  std::string requested_by;  // peer or principal, for people
+  std::string plan;          // the journal: steps as JSON; empty before it is planned
+  bool no_return = false;    // the point is passed after which it can only go forward
+  std::string step;          // in words, for people
+  int64_t done_bytes = 0;
+  int64_t total_bytes = 0;
+  bool cancellable = false;
+  absl::Status error;  // with reason and metadata, when FAILED or CANCELLED
+  absl::Time create_time;
+  absl::Time start_time = absl::InfinitePast();
+  absl::Time end_time = absl::InfiniteFuture();
+  int64_t revision = 0;
+};
+
+using VolumePtr = std::shared_ptr<const VolumeRecord>;
+using SnapshotPtr = std::shared_ptr<const SnapshotRecord>;
+using OperationPtr = std::shared_ptr<const OperationRecord>;
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CATALOG_RECORDS_H_

@@ -1,0 +1,127 @@
+#include "lib/catalog/sqlite_database.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <utility>
+
+#include "lib/base/status.h"
+
+namespace cairn {
+namespace {
+
+// The error of the last call on `database`: what was attempted, on which file, and SQLite's words.
+absl::Status ErrorOf(sqlite3* database, const std::string& path, std::string_view attempted) {
+  int code = sqlite3_extended_errcode(database);
+  std::string message = fmt::format("{}: {}: {}", path, attempted, sqlite3_errmsg(database));
+  if (int number = sqlite3_system_errno(database); number != 0) {
+    message += fmt::format(" ({})", strerrordesc_np(number));
+  }
+  switch (code & 0xFF) {  // the primary code
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return absl::FailedPreconditionError(
+          fmt::format("{}: another process has this catalog open", path));
+    case SQLITE_FULL:
+      return Error(Reason::kNoSpace, message, {{"file", path}});
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Error(Reason::kIoError, message, {{"file", path}});
+    default:
+      return Error(Reason::kInternal, message,
+                   {{"file", path}, {"sqlite_code", std::to_string(code)}});
+  }
+}
+
+}  // namespace
+
+void SqliteStatement::Bind(int parameter, std::string_view text) {
+  // A failure (no memory, no such parameter) leaves NULL, which our NOT NULL columns refuse.
+  sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(), SQLITE_STATIC,
+                      SQLITE_UTF8);
+}
+
+void SqliteStatement::Bind(int parameter, int64_t number) {
+  sqlite3_bind_int64(statement_.get(), parameter, number);
+}
+
+absl::StatusOr<bool> SqliteStatement::Step() {
+  int code = sqlite3_step(statement_.get());
+  if (code == SQLITE_ROW) return true;
+  absl::Status status;
+  if (code != SQLITE_DONE) {
+    status = ErrorOf(sqlite3_db_handle(statement_.get()), path_, sqlite3_sql(statement_.get()));
+  }
+  sqlite3_reset(statement_.get());
+  if (!status.ok()) return status;
+  return false;
+}
+
+absl::Status SqliteStatement::Run() {
+  for (;;) {
+    ASSIGN_OR_RETURN(bool row, Step());
+    if (!row) return absl::OkStatus();
+  }
+}
+
+std::string_view SqliteStatement::Text(int column) const {
+  // The text first: asking for it may convert the value, and with it the length.
+  const unsigned char* text = sqlite3_column_text(statement_.get(), column);
+  if (text == nullptr) return {};
+  return {reinterpret_cast<const char*>(text),
+          static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+
+int64_t SqliteStatement::Number(int column) const {
+  return sqlite3_column_int64(statement_.get(), column);
+}
+
+absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path) {
+  sqlite3* raw = nullptr;
+  int code = sqlite3_open_v2(
+      path.c_str(), &raw,
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+      nullptr);
+  // SQLite gives a handle even when it fails; it holds the message and must be closed.
+  SqliteDatabase database(raw, path);
+  if (raw == nullptr)
+    return Error(Reason::kInternal, fmt::format("{}: no memory for SQLite", path));
+  if (code != SQLITE_OK) return ErrorOf(raw, path, "open");
+  return database;
+}
+
+absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(std::string_view sql) {
+  sqlite3_stmt* statement = nullptr;
+  int code = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
+                                SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (code != SQLITE_OK) return ErrorOf(database_.get(), path_, sql);
+  return SqliteStatement(statement, path_);
+}
+
+absl::Status SqliteDatabase::Execute(const std::string& sql) {
+  if (sqlite3_exec(database_.get(), sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) {
+    return absl::OkStatus();
+  }
+  return ErrorOf(database_.get(), path_, sql);
+}
+
+absl::StatusOr<std::string> SqliteDatabase::QueryText(std::string_view sql) {
+  ASSIGN_OR_RETURN(SqliteStatement statement, Prepare(sql));
+  ASSIGN_OR_RETURN(bool row, statement.Step());
+  return row ? std::string(statement.Text(0)) : std::string();
+}
+
+absl::StatusOr<int64_t> SqliteDatabase::QueryNumber(std::string_view sql) {
+  ASSIGN_OR_RETURN(SqliteStatement statement, Prepare(sql));
+  ASSIGN_OR_RETURN(bool row, statement.Step());
+  return row ? statement.Number(0) : 0;
+}
+
+void SqliteDatabase::RollBack() {
+  if (sqlite3_get_autocommit(database_.get()) == 0) {
+    // Fails only when SQLite has rolled back by itself, as it does after some errors.
+    sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+  }
+}
+
+}  // namespace cairn

@@ -1,0 +1,220 @@
+#include "lib/catalog/sqlite_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "lib/base/status.h"
+#include "lib/catalog/record_json.h"
+
+namespace cairn {
+namespace {
+
+// Migrations, one after the other: the Nth brings schema N to N+1. Never changed once released.
+constexpr const char* kMigrations[] = {
+    R"sql(
+      CREATE TABLE meta(key TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL);
+      CREATE TABLE volumes(
+        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
+      CREATE TABLE snapshots(
+        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
+      CREATE TABLE operations(
+        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
+      INSERT INTO meta(key, value) VALUES('revision', 0), ('volume_revision', 0);
+    )sql",
+};
+constexpr int64_t kSchemaVersion = std::size(kMigrations);
+
+absl::Status Configure(SqliteDatabase* database, const std::string& path) {
+  // The lock is taken at the first access and kept until the process ends: two servers on one
+  // catalog would each trust their own memory. Held this way, WAL also needs no shared-memory file.
+  RETURN_IF_ERROR(database->Execute("PRAGMA locking_mode = EXCLUSIVE"));
+  RETURN_IF_ERROR(database->Execute("PRAGMA cell_size_check = ON"));
+  ASSIGN_OR_RETURN(std::string mode, database->QueryText("PRAGMA journal_mode = WAL"));
+  if (mode != "wal") {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: the file system does not allow SQLite's write-ahead log (mode {})", path, mode));
+  }
+  // FULL: a commit is on the disk when it returns.
+  RETURN_IF_ERROR(database->Execute("PRAGMA synchronous = FULL"));
+  // After a burst the log goes back to this size.
+  return database->Execute("PRAGMA journal_size_limit = 67108864");
+}
+
+absl::Status Migrate(SqliteDatabase* database, const std::string& path) {
+  RETURN_IF_ERROR(database->Execute("BEGIN IMMEDIATE"));
+  ASSIGN_OR_RETURN(int64_t version, database->QueryNumber("PRAGMA user_version"));
+  if (version < 0 || version > kSchemaVersion) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: schema {} is newer than this program's ({}): start the newer version",
+                    path, version, kSchemaVersion));
+  }
+  ASSIGN_OR_RETURN(int64_t tables, database->QueryNumber("SELECT count(*) FROM sqlite_schema"));
+  if (version == 0 && tables > 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: a database of another program, not a catalog", path));
+  }
+  for (; version < kSchemaVersion; ++version) {
+    RETURN_IF_ERROR(database->Execute(kMigrations[version]));
+    RETURN_IF_ERROR(database->Execute(fmt::format("PRAGMA user_version = {}", version + 1)));
+  }
+  return database->Execute("COMMIT");
+}
+
+// Damage to pages is found now, not when a record on them is next changed.
+absl::Status QuickCheck(SqliteDatabase* database, const std::string& path) {
+  ASSIGN_OR_RETURN(std::string result, database->QueryText("PRAGMA quick_check(1)"));
+  if (result == "ok") return absl::OkStatus();
+  return Error(Reason::kIoError, fmt::format("{}: the catalog is damaged: {}", path, result),
+               {{"file", path}});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  RETURN_IF_ERROR(Configure(&database, path));
+  RETURN_IF_ERROR(Migrate(&database, path));
+  RETURN_IF_ERROR(QuickCheck(&database, path));
+  std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(database), path));
+  RETURN_IF_ERROR(store->PrepareStatements());
+  return store;
+}
+
+absl::Status SqliteStore::PrepareStatements() {
+  for (auto [name, table] : {std::pair("volumes", &volumes_), std::pair("snapshots", &snapshots_),
+                             std::pair("operations", &operations_)}) {
+    ASSIGN_OR_RETURN(Table prepared, PrepareTable(name));
+    *table = std::make_unique<Table>(std::move(prepared));
+  }
+  ASSIGN_OR_RETURN(SqliteStatement put_meta,
+                   database_.Prepare("INSERT INTO meta(key, value) VALUES(?, ?) "
+                                     "ON CONFLICT(key) DO UPDATE SET value = excluded.value"));
+  put_meta_ = std::make_unique<SqliteStatement>(std::move(put_meta));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& name) {
+  ASSIGN_OR_RETURN(
+      SqliteStatement put,
+      database_.Prepare(fmt::format("INSERT INTO {}(id, revision, body) VALUES(?, ?, ?) ON "
+                                    "CONFLICT(id) DO UPDATE SET revision = excluded.revision, "
+                                    "body = excluded.body",
+                                    name)));
+  ASSIGN_OR_RETURN(SqliteStatement remove,
+                   database_.Prepare(fmt::format("DELETE FROM {} WHERE id = ?", name)));
+  return Table{std::move(put), std::move(remove)};
+}
+
+absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
+  Changes loaded;
+  RETURN_IF_ERROR(LoadTable("volumes", VolumeFromJson, &loaded.volumes));
+  RETURN_IF_ERROR(LoadTable("snapshots", SnapshotFromJson, &loaded.snapshots));
+  RETURN_IF_ERROR(LoadTable("operations", OperationFromJson, &loaded.operations));
+  auto meta = [this](std::string_view key) {
+    return database_.QueryNumber(fmt::format("SELECT value FROM meta WHERE key = '{}'", key));
+  };
+  ASSIGN_OR_RETURN(loaded.revision, meta("revision"));
+  ASSIGN_OR_RETURN(int64_t volume_revision, meta("volume_revision"));
+  RETURN_IF_ERROR(CheckRevisions(loaded, volume_revision));
+  index->Load(loaded, volume_revision);
+  return absl::OkStatus();
+}
+
+// A counter behind its records would give out revisions a second time.
+absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_revision) const {
+  int64_t newest = volume_revision;
+  auto raise = [&](const auto& records) {
+    for (const auto& record : records) newest = std::max(newest, record->revision);
+  };
+  raise(loaded.volumes);
+  raise(loaded.snapshots);
+  raise(loaded.operations);
+  if (newest <= loaded.revision) return absl::OkStatus();
+  return Error(Reason::kIoError,
+               fmt::format("{}: meta: revision {} is behind that of a record, {}", path_,
+                           loaded.revision, newest),
+               {{"file", path_}, {"table", "meta"}});
+}
+
+template <typename Decode, typename Ptr>
+absl::Status SqliteStore::LoadTable(const std::string& name, const Decode& decode,
+                                    std::vector<Ptr>* out) {
+  ASSIGN_OR_RETURN(SqliteStatement select,
+                   database_.Prepare(fmt::format("SELECT id, revision, body FROM {}", name)));
+  for (;;) {
+    ASSIGN_OR_RETURN(bool row, select.Step());
+    if (!row) return absl::OkStatus();
+    std::string id(select.Text(0));
+    ErrorMetadata where{{"file", path_}, {"table", name}, {"id", id}};
+    auto record = decode(select.Text(2));
+    if (!record.ok()) {
+      return Annotate(record.status(), fmt::format("{}: {} {}", path_, name, id), where);
+    }
+    if (record->id != id || select.Number(1) <= 0) {
+      return Error(Reason::kIoError,
+                   fmt::format("{}: {} {}: its body is of {}, its revision is {}", path_, name, id,
+                               record->id, select.Number(1)),
+                   where);
+    }
+    record->revision = select.Number(1);
+    out->push_back(std::make_shared<const std::decay_t<decltype(*record)>>(*std::move(record)));
+  }
+}
+
+absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
+  absl::Status status = WriteAll(batch);
+  if (!status.ok()) database_.RollBack();
+  return status;
+}
+
+absl::Status SqliteStore::WriteAll(const std::vector<Changes>& batch) {
+  RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
+  int64_t revision = 0;
+  int64_t volume_revision = 0;
+  for (const Changes& changes : batch) {
+    RETURN_IF_ERROR(WriteTable(*volumes_, changes.volumes, changes.removed_volumes));
+    RETURN_IF_ERROR(WriteTable(*snapshots_, changes.snapshots, changes.removed_snapshots));
+    RETURN_IF_ERROR(WriteTable(*operations_, changes.operations, changes.removed_operations));
+    revision = std::max(revision, changes.revision);
+    for (const VolumePtr& volume : changes.volumes) {
+      volume_revision = std::max(volume_revision, volume->revision);
+    }
+    for (const Changes::Removal& removal : changes.removed_volumes) {
+      volume_revision = std::max(volume_revision, removal.revision);
+    }
+  }
+  RETURN_IF_ERROR(WriteMeta("revision", revision));
+  if (volume_revision != 0) RETURN_IF_ERROR(WriteMeta("volume_revision", volume_revision));
+  return database_.Execute("COMMIT");
+}
+
+template <typename Record>
+absl::Status SqliteStore::WriteTable(Table& table,
+                                     const std::vector<std::shared_ptr<const Record>>& records,
+                                     const std::vector<Changes::Removal>& removals) {
+  for (const auto& record : records) {
+    std::string body = RecordToJson(*record);
+    table.put.Bind(1, record->id);
+    table.put.Bind(2, record->revision);
+    table.put.Bind(3, body);
+    absl::Status status = table.put.Run();
+    if (!status.ok()) return Annotate(status, fmt::format("writing {}", record->id));
+  }
+  for (const Changes::Removal& removal : removals) {
+    table.remove.Bind(1, removal.id);
+    absl::Status status = table.remove.Run();
+    if (!status.ok()) return Annotate(status, fmt::format("removing {}", removal.id));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteStore::WriteMeta(const char* key, int64_t value) {
+  put_meta_->Bind(1, key);
+  put_meta_->Bind(2, value);
+  return put_meta_->Run();
+}
+
+}  // namespace cairn

@@ -1,0 +1,140 @@
+#include "lib/catalog/staging.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "lib/base/status.h"
+
+namespace cairn {
+namespace {
+
+absl::Status Mismatch(std::string_view kind, const std::string& id, int64_t expected,
+                      int64_t present) {
+  auto text = [](int64_t revision) {
+    return revision == 0 ? std::string("absent") : fmt::format("at revision {}", revision);
+  };
+  return Error(
+      Reason::kRevisionMismatch,
+      fmt::format("{} {} was expected {} but is {}", kind, id, text(expected), text(present)),
+      {{std::string(kind), id},
+       {"expected", std::to_string(expected)},
+       {"present", std::to_string(present)}});
+}
+
+// Every id that a transaction names for one kind of record: present, and named once.
+class Named {
+ public:
+  explicit Named(std::string_view kind) : kind_(kind) {}
+  absl::Status Add(const std::string& id) {
+    if (id.empty()) return InvalidField("id", fmt::format("a {} needs one", kind_));
+    if (ids_.insert(id).second) return absl::OkStatus();
+    return InvalidField("id", fmt::format("a transaction names this {} twice", kind_), id);
+  }
+
+ private:
+  std::string_view kind_;
+  std::unordered_set<std::string> ids_;
+};
+
+}  // namespace
+
+absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
+  RETURN_IF_ERROR(Check(transaction));
+  RETURN_IF_ERROR(CheckRequestIds(transaction));
+  for (const OperationRecord& operation : transaction.put_operations) {
+    if (!operation.request_id.empty()) requests_[operation.request_id] = operation.id;
+  }
+  Changes changes;
+  changes.volumes = Put(Kind::kVolume, std::move(transaction.put_volumes));
+  changes.snapshots = Put(Kind::kSnapshot, std::move(transaction.put_snapshots));
+  changes.operations = Put(Kind::kOperation, std::move(transaction.put_operations));
+  changes.removed_volumes = Remove(Kind::kVolume, std::move(transaction.remove_volumes));
+  changes.removed_snapshots = Remove(Kind::kSnapshot, std::move(transaction.remove_snapshots));
+  changes.removed_operations = Remove(Kind::kOperation, std::move(transaction.remove_operations));
+  changes.revision = revision_;
+  return changes;
+}
+
+absl::Status Staging::Check(const Transaction& transaction) const {
+  auto check = [this](Kind kind, std::string_view name, const auto& puts, const auto& removals) {
+    Named named(name);
+    for (const auto& record : puts) {
+      RETURN_IF_ERROR(named.Add(record.id));
+      int64_t present = RevisionOf(kind, record.id);
+      if (record.revision != present) return Mismatch(name, record.id, record.revision, present);
+    }
+    for (const std::string& id : removals) RETURN_IF_ERROR(named.Add(id));
+    return absl::OkStatus();
+  };
+  const Transaction& t = transaction;
+  RETURN_IF_ERROR(check(Kind::kVolume, "volume", t.put_volumes, t.remove_volumes));
+  RETURN_IF_ERROR(check(Kind::kSnapshot, "snapshot", t.put_snapshots, t.remove_snapshots));
+  return check(Kind::kOperation, "operation", t.put_operations, t.remove_operations);
+}
+
+// Two callers that repeat one request at the same moment must not both begin it.
+absl::Status Staging::CheckRequestIds(const Transaction& transaction) const {
+  std::unordered_set<std::string> own;
+  for (const OperationRecord& operation : transaction.put_operations) {
+    const std::string& request_id = operation.request_id;
+    if (request_id.empty()) continue;
+    std::string owner;
+    if (auto staged = requests_.find(request_id); staged != requests_.end()) {
+      owner = staged->second;
+    } else if (OperationPtr published = index_->FindOperationByRequest(request_id)) {
+      owner = published->id;
+    }
+    bool taken =
+        !owner.empty() && owner != operation.id && RevisionOf(Kind::kOperation, owner) != 0;
+    if (taken || !own.insert(request_id).second) {
+      return Error(Reason::kRevisionMismatch,
+                   fmt::format("request_id {} already has operation {}", request_id, owner),
+                   {{"request_id", request_id}, {"operation", owner}});
+    }
+  }
+  return absl::OkStatus();
+}
+
+int64_t Staging::RevisionOf(Kind kind, const std::string& id) const {
+  const auto& staged = staged_[static_cast<int>(kind)];
+  if (auto it = staged.find(id); it != staged.end()) return it->second;
+  auto of = [](const auto& ptr) { return ptr == nullptr ? 0 : ptr->revision; };
+  switch (kind) {
+    case Kind::kVolume:
+      return of(index_->FindVolume(id));
+    case Kind::kSnapshot:
+      return of(index_->FindSnapshot(id));
+    case Kind::kOperation:
+      break;
+  }
+  return of(index_->FindOperation(id));
+}
+
+template <typename Record>
+std::vector<std::shared_ptr<const Record>> Staging::Put(Kind kind, std::vector<Record> records) {
+  std::vector<std::shared_ptr<const Record>> staged;
+  staged.reserve(records.size());
+  for (Record& record : records) {
+    record.revision = ++revision_;
+    Staged(kind)[record.id] = record.revision;
+    staged.push_back(std::make_shared<const Record>(std::move(record)));
+  }
+  return staged;
+}
+
+std::vector<Changes::Removal> Staging::Remove(Kind kind, std::vector<std::string> ids) {
+  std::vector<Changes::Removal> staged;
+  for (std::string& id : ids) {
+    if (RevisionOf(kind, id) == 0) continue;  // gone already: what was wanted
+    Staged(kind)[id] = 0;
+    staged.push_back({std::move(id), ++revision_});
+  }
+  return staged;
+}
+
+}  // namespace cairn

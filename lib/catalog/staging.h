@@ -1,0 +1,53 @@
+// Checks transactions against what is there and gives out their revisions, before anything is
+// written.
+//
+// One Staging serves one batch of commits: each transaction sees those that were staged before it,
+// as if they had been committed already. Used by the committing thread only; the index must not
+// change meanwhile.
+#ifndef CAIRN_LIB_CATALOG_STAGING_H_
+#define CAIRN_LIB_CATALOG_STAGING_H_
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+#include "absl/status/statusor.h"
+#include "lib/catalog/memory_index.h"
+
+namespace cairn {
+
+class Staging {
+ public:
+  // `index` is not owned and must outlive this.
+  explicit Staging(const MemoryIndex* index) : index_(index), revision_(index->revision()) {}
+
+  // REVISION_MISMATCH when a put's revision is not the present one, or when its request_id already
+  // belongs to another operation; INVALID_FIELD for an empty id or one named twice. Then nothing
+  // is staged.
+  absl::StatusOr<Changes> Stage(Transaction transaction);
+
+ private:
+  enum class Kind { kVolume, kSnapshot, kOperation };
+
+  absl::Status Check(const Transaction& transaction) const;
+  absl::Status CheckRequestIds(const Transaction& transaction) const;
+  int64_t RevisionOf(Kind kind, const std::string& id) const;
+  std::unordered_map<std::string, int64_t>& Staged(Kind kind) {
+    return staged_[static_cast<int>(kind)];
+  }
+
+  template <typename Record>
+  std::vector<std::shared_ptr<const Record>> Put(Kind kind, std::vector<Record> records);
+  std::vector<Changes::Removal> Remove(Kind kind, std::vector<std::string> ids);
+
+  const MemoryIndex* const index_;
+  int64_t revision_;
+  // By kind: the revision that an id has after what was staged; 0 when it was removed.
+  std::unordered_map<std::string, int64_t> staged_[3];
+  // By request_id: the operation staged with it.
+  std::unordered_map<std::string, std::string> requests_;
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CATALOG_STAGING_H_

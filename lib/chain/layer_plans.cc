@@ -1,0 +1,128 @@
+#include "lib/chain/layer_plans.h"
+
+#include <algorithm>
+
+namespace cairn {
+namespace {
+
+// An empty layer of the volume's present size on top of `chain[below]`.
+MakeImageStep EmptyLayer(const ChainView& view, std::string file, size_t below) {
+  return {.share = view.share,
+          .file = std::move(file),
+          .format = VolumeFormat::kQcow2,
+          .size_bytes = view.size_bytes,
+          .backing_file = view.chain[below].file,
+          .backing_format = view.chain[below].image.format};
+}
+
+// The files that a plan made are removed; the map becomes what it was.
+std::vector<Step> UndoSnapshot(const ChainView& view, const std::string& layer) {
+  std::vector<Step> undo;
+  std::vector<std::string> made;
+  if (view.map.has_value()) {
+    undo.push_back(WriteMapStep{view.share, view.volume_id, *view.map});
+  } else {
+    made.push_back(InfoFileName(view.volume_id));
+  }
+  made.push_back(layer);
+  undo.push_back(RemoveFilesStep{view.share, made});
+  return undo;
+}
+
+}  // namespace
+
+Plan PlanCreateSnapshot(const ChainView& view, const std::string& snapshot_id) {
+  std::string layer = LayerFileName(view.volume_id, snapshot_id);
+  InfoMap map = view.map_or_new();
+  map.active = layer;
+  map.layers[snapshot_id] = layer;
+  Plan plan;
+  plan.steps = {EmptyLayer(view, layer, view.chain.size() - 1),
+                WriteMapStep{view.share, view.volume_id, std::move(map)}};
+  plan.no_return = plan.steps.size();
+  plan.undo = UndoSnapshot(view, layer);
+  return plan;
+}
+
+Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id) {
+  InfoMap map = view.map_or_new();
+  const std::string layer = map.layers[snapshot_id];
+  const int position = IndexOf(view.chain, layer);
+  map.layers.erase(snapshot_id);
+  Plan plan;
+  plan.no_return = 0;
+  if (position > 0) {
+    const auto i = static_cast<size_t>(position);
+    const ChainLink& below = view.chain[i - 1];
+    plan.steps.push_back(CommitStep{view.share, layer, below.file});
+    if (i + 1 < view.chain.size()) {
+      plan.steps.push_back(
+          RepointStep{view.share, view.chain[i + 1].file, below.file, below.image.format});
+    } else {
+      map.active = below.file;
+    }
+  }
+  plan.steps.push_back(WriteMapStep{view.share, view.volume_id, std::move(map)});
+  plan.steps.push_back(RemoveFilesStep{view.share, {layer}});
+  return plan;
+}
+
+Plan PlanRevert(const ChainView& view, const std::string& snapshot_id,
+                const std::vector<std::string>& newer) {
+  InfoMap map = view.map_or_new();
+  const std::string layer = map.layers[snapshot_id];
+  const auto i = static_cast<size_t>(IndexOf(view.chain, layer));
+  // A name that is no chain file's: nothing takes it for a layer.
+  const std::string fresh = "." + layer + ".revert";
+  Plan plan;
+  plan.steps = {EmptyLayer(view, fresh, i - 1)};
+  plan.undo = {RemoveFilesStep{view.share, {fresh}}};
+  if (i + 1 < view.chain.size()) {
+    plan.undo.insert(plan.undo.begin(), WriteMapStep{view.share, view.volume_id, map});
+    for (const std::string& id : newer) map.layers.erase(id);
+    map.active = layer;
+    plan.steps.push_back(WriteMapStep{view.share, view.volume_id, std::move(map)});
+  }
+  plan.no_return = plan.steps.size();
+  plan.steps.push_back(RenameStep{view.share, fresh, layer});
+  std::vector<std::string> dropped;  // newest first: what is left never refers to what is gone
+  for (size_t above = view.chain.size() - 1; above > i; --above) {
+    dropped.push_back(view.chain[above].file);
+  }
+  if (!dropped.empty()) plan.steps.push_back(RemoveFilesStep{view.share, std::move(dropped)});
+  return plan;
+}
+
+Plan PlanDeleteVolume(const std::string& share, const std::string& volume_id,
+                      const std::vector<std::string>& chain_oldest_first) {
+  std::vector<std::string> files{InfoFileName(volume_id)};
+  files.insert(files.end(), chain_oldest_first.rbegin(), chain_oldest_first.rend());
+  Plan plan;
+  plan.steps = {RemoveFilesStep{share, std::move(files)}};
+  plan.no_return = 0;
+  return plan;
+}
+
+Plan PlanMigrate(const ChainView& view, const std::string& target_share, bool allocate_base) {
+  Plan plan;
+  std::vector<std::string> files;
+  for (const ChainLink& link : view.chain) {
+    plan.steps.push_back(CopyFileStep{.source_share = view.share,
+                                      .source_file = link.file,
+                                      .share = target_share,
+                                      .file = link.file,
+                                      .allocate = allocate_base && files.empty()});
+    files.push_back(link.file);
+  }
+  if (view.map.has_value()) {
+    plan.steps.push_back(WriteMapStep{target_share, view.volume_id, *view.map});
+  }
+  plan.no_return = plan.steps.size();
+  std::reverse(files.begin(), files.end());
+  files.insert(files.begin(), InfoFileName(view.volume_id));
+  plan.undo = {RemoveFilesStep{target_share, files}};
+  plan.steps.push_back(RemoveFilesStep{view.share, files});
+  return plan;
+}
+
+}  // namespace cairn

@@ -1,0 +1,62 @@
+// The plans of everything that changes a chain: pure functions from what is there to what to do.
+//
+// The order in them is what keeps a chain readable at every instant; each function says why. All of
+// them are for a volume that nobody has open.
+#ifndef CAIRN_LIB_CHAIN_LAYER_PLANS_H_
+#define CAIRN_LIB_CHAIN_LAYER_PLANS_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/chain/chain.h"
+#include "lib/chain/info_map.h"
+#include "lib/chain/plan.h"
+
+namespace cairn {
+
+// A volume's files as they are before a change.
+struct ChainView {
+  std::string share;
+  std::string volume_id;
+  int64_t size_bytes = 0;      // of the volume
+  Chain chain;                 // as read from the headers
+  std::optional<InfoMap> map;  // nothing: there was never a snapshot
+
+  const ChainLink& active() const { return chain.back(); }
+  // The map, or what it would say.
+  InfoMap map_or_new() const { return map.value_or(InfoMap{active().file, {}}); }
+};
+
+// make layer -> map. The layer refers to what is there; the map to the layer. Until the map is
+// written the volume is as before.
+Plan PlanCreateSnapshot(const ChainView& view, const std::string& snapshot_id);
+
+// Removes the layer that was made for a snapshot by merging it into the file below:
+//   middle: commit -> point the layer above at the file below -> map -> unlink
+//   newest: commit -> map (active = the file below) -> unlink
+// Not undoable from the first step on: the commit overwrites what the snapshot holds. Unlinking
+// before the header and the map have changed would leave a chain that cannot be read after a crash.
+// A layer that is no longer in the chain was merged by an earlier try: map -> unlink.
+Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id);
+
+// Throws away everything written since a snapshot: an empty layer takes the place of the one that
+// was made for it. `newer`: the ids of the snapshots after it, whose layers go too.
+//   make the empty layer under another name -> map (active = this snapshot's layer, newer ones
+//   gone) | no return | rename it over the layer -> unlink the newer layers
+// What needs room comes before the point of no return. Between map and rename the volume shows the
+// next snapshot's content: a state that can be read and that the journal finishes.
+Plan PlanRevert(const ChainView& view, const std::string& snapshot_id,
+                const std::vector<std::string>& newer);
+
+// map -> active file -> ... -> base: nothing that is left refers to what is gone.
+Plan PlanDeleteVolume(const std::string& share, const std::string& volume_id,
+                      const std::vector<std::string>& chain_oldest_first);
+
+// Copies every file, then the map, to another share; from `no_return` on (the volume's record then
+// names the new share) the old ones go.
+Plan PlanMigrate(const ChainView& view, const std::string& target_share, bool allocate_base);
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CHAIN_LAYER_PLANS_H_

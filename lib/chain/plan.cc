@@ -1,0 +1,70 @@
+#include "lib/chain/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "lib/base/size.h"
+
+namespace cairn {
+namespace {
+
+template <typename... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+}  // namespace
+
+std::string DescribeStep(const Step& step) {
+  return std::visit(
+      Overloaded{
+          [](const MakeImageStep& s) {
+            return fmt::format("creating {} ({}, {})", s.file, VolumeFormatName(s.format),
+                               FormatSize(s.size_bytes));
+          },
+          [](const GrowImageStep& s) {
+            return fmt::format("growing {} to {}", s.file, FormatSize(s.size_bytes));
+          },
+          [](const CopyFileStep& s) {
+            return fmt::format("copying {} to {}", s.source_file, s.file);
+          },
+          [](const ConvertStep& s) {
+            return fmt::format("copying the content of {} into {}", s.source_file, s.file);
+          },
+          [](const CommitStep& s) { return fmt::format("merging {} into {}", s.layer, s.base); },
+          [](const RepointStep& s) {
+            return fmt::format("pointing {} at {}", s.layer, s.backing_file);
+          },
+          [](const WriteMapStep& s) {
+            return fmt::format("writing the map {}", InfoFileName(s.volume_id));
+          },
+          [](const RemoveFilesStep& s) {
+            return fmt::format("removing {}", fmt::join(s.files, ", "));
+          },
+          [](const RenameStep& s) { return fmt::format("renaming {} to {}", s.from, s.to); },
+          [](const ReceiveContentStep& s) { return fmt::format("receiving {}", s.file); },
+          [](const UngrowImageStep& s) {
+            return fmt::format("giving {} its size of {} back", s.file, FormatSize(s.size_bytes));
+          },
+      },
+      step);
+}
+
+bool IsBulk(const Step& step) {
+  return std::visit(Overloaded{
+                        [](const MakeImageStep& s) { return s.format == VolumeFormat::kRawThick; },
+                        [](const GrowImageStep& s) { return s.format == VolumeFormat::kRawThick; },
+                        [](const CopyFileStep&) { return true; },
+                        [](const ConvertStep&) { return true; },
+                        [](const CommitStep&) { return true; },
+                        [](const ReceiveContentStep&) { return true; },
+                        [](const auto&) { return false; },
+                    },
+                    step);
+}
+
+const std::string& ShareOf(const Step& step) {
+  return std::visit([](const auto& s) -> const std::string& { return s.share; }, step);
+}
+
+}  // namespace cairn

@@ -1,0 +1,146 @@
+// Plans: what to do to files, as data. A plan is made, written to the journal, then applied step by
+// step; after a crash it is read back and applied again from its start, or undone.
+//
+// Every step can be done twice with the same outcome, whatever the steps after it have done. Files
+// are bare names on a share that is named by its address.
+#ifndef CAIRN_LIB_CHAIN_PLAN_H_
+#define CAIRN_LIB_CHAIN_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/format.h"
+#include "lib/chain/info_map.h"
+
+namespace cairn {
+
+// A new image, empty or on top of a backing file; replaces a file of that name.
+struct MakeImageStep {
+  std::string share;
+  std::string file;
+  VolumeFormat format = VolumeFormat::kQcow2;
+  int64_t size_bytes = 0;
+  std::string backing_file;
+  FileFormat backing_format = FileFormat::kRaw;
+  bool operator==(const MakeImageStep&) const = default;
+};
+
+// Makes an image larger; nothing to do when it is.
+struct GrowImageStep {
+  std::string share;
+  std::string file;
+  VolumeFormat format = VolumeFormat::kQcow2;
+  int64_t size_bytes = 0;
+  bool operator==(const GrowImageStep&) const = default;
+};
+
+// A byte-for-byte copy of one file, by the server's own means where it has them.
+struct CopyFileStep {
+  std::string source_share;
+  std::string source_file;
+  std::string share;
+  std::string file;
+  bool allocate = false;
+  bool operator==(const CopyFileStep&) const = default;
+};
+
+// The content of a file and of all below it, as one new image.
+struct ConvertStep {
+  std::string source_share;
+  std::string source_file;  // a bare name; or an absolute path when source_share is empty
+  FileFormat source_format = FileFormat::kRaw;
+  std::string share;
+  std::string file;
+  VolumeFormat format = VolumeFormat::kQcow2;
+  int64_t size_bytes = 0;
+  bool operator==(const ConvertStep&) const = default;
+};
+
+// Merges a layer into its backing file. A layer that is gone has been merged: it is removed last.
+struct CommitStep {
+  std::string share;
+  std::string layer;
+  std::string base;
+  bool operator==(const CommitStep&) const = default;
+};
+
+// Changes what a layer names as its backing file, in its header alone.
+struct RepointStep {
+  std::string share;
+  std::string layer;
+  std::string backing_file;
+  FileFormat backing_format = FileFormat::kRaw;
+  bool operator==(const RepointStep&) const = default;
+};
+
+struct WriteMapStep {
+  std::string share;
+  std::string volume_id;
+  InfoMap map;
+  bool operator==(const WriteMapStep&) const = default;
+};
+
+// In this order; files that are not there are passed over.
+struct RemoveFilesStep {
+  std::string share;
+  std::vector<std::string> files;
+  bool operator==(const RemoveFilesStep&) const = default;
+};
+
+// Gives a file its final name. A source that is gone has been renamed.
+struct RenameStep {
+  std::string share;
+  std::string from;
+  std::string to;
+  bool operator==(const RenameStep&) const = default;
+};
+
+// Content comes from outside into `file`; the plan goes on when it is complete. After a restart it
+// is not.
+struct ReceiveContentStep {
+  std::string share;
+  std::string file;
+  VolumeFormat format = VolumeFormat::kQcow2;
+  bool operator==(const ReceiveContentStep&) const = default;
+};
+
+// Undoes a GrowImageStep: the former size, before anybody has used the new one.
+struct UngrowImageStep {
+  std::string share;
+  std::string file;
+  FileFormat format = FileFormat::kRaw;
+  int64_t size_bytes = 0;
+  bool operator==(const UngrowImageStep&) const = default;
+};
+
+using Step =
+    std::variant<MakeImageStep, GrowImageStep, CopyFileStep, ConvertStep, CommitStep, RepointStep,
+                 WriteMapStep, RemoveFilesStep, RenameStep, ReceiveContentStep, UngrowImageStep>;
+
+struct Plan {
+  std::vector<Step> steps;
+  // Steps from this index on can only go forward; before the first of them the records say so. The
+  // number of steps: it can be undone until it has ended.
+  size_t no_return = 0;
+  // Brings everything back to what it was, from wherever the steps before no_return stopped.
+  std::vector<Step> undo;
+  bool operator==(const Plan&) const = default;
+};
+
+// "merging volume-… into volume-…": for people.
+std::string DescribeStep(const Step& step);
+// Whether the step may move data in bulk (it then runs on the narrow lane).
+bool IsBulk(const Step& step);
+// The share whose lane the step runs on.
+const std::string& ShareOf(const Step& step);
+
+std::string PlanToJson(const Plan& plan);
+absl::StatusOr<Plan> PlanFromJson(std::string_view text);
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CHAIN_PLAN_H_

@@ -1,0 +1,179 @@
+#include "lib/chain/step_runner.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/id.h"
+#include "lib/base/status.h"
+#include "lib/image/qcow2.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::string_view kTemporaryMark = ".tmp-";
+
+class Runner {
+ public:
+  explicit Runner(const StepContext& context) : context_(context), files_(*context.files) {}
+
+  absl::Status operator()(const MakeImageStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    CreateImageOptions options{.format = step.format,
+                               .size_bytes = step.size_bytes,
+                               .preallocate_metadata = context_.preallocate_metadata,
+                               .backing_file = step.backing_file,
+                               .backing_format = {},
+                               .permissions = context_.permissions};
+    if (!step.backing_file.empty()) {
+      options.backing_format = FileFormatName(step.backing_format);
+      options.preallocate_metadata = false;
+    }
+    return CreateImage(files_, directory, step.file, Temporary(step.file), options, context_.cancel,
+                       context_.progress);
+  }
+
+  absl::Status operator()(const GrowImageStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    return GrowImage(files_, directory, step.file, step.format, step.size_bytes, context_.cancel,
+                     context_.progress);
+  }
+
+  absl::Status operator()(const CopyFileStep& step) {
+    ASSIGN_OR_RETURN(std::string from, context_.directory_of(step.source_share));
+    ASSIGN_OR_RETURN(std::string to, context_.directory_of(step.share));
+    return CopyImageFile(files_,
+                         {.source_directory = from,
+                          .source_name = step.source_file,
+                          .target_directory = to,
+                          .target_name = step.file,
+                          .temporary = Temporary(step.file),
+                          .permissions = context_.permissions,
+                          .allocate = step.allocate},
+                         context_.cancel, context_.progress);
+  }
+
+  absl::Status operator()(const ConvertStep& step) {
+    std::string source = step.source_file;
+    if (!step.source_share.empty()) {
+      ASSIGN_OR_RETURN(std::string from, context_.directory_of(step.source_share));
+      source = from + "/" + source;
+    }
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    const std::string temporary = directory + "/" + Temporary(step.file);
+    absl::Status status = context_.tool->Convert({.source_path = source,
+                                                  .source_format = step.source_format,
+                                                  .target_path = temporary,
+                                                  .target_format = step.format,
+                                                  .preallocate_metadata = false,
+                                                  .size_bytes = step.size_bytes},
+                                                 context_.cancel, context_.progress);
+    if (status.ok()) status = SetPermissions(temporary);
+    if (status.ok()) status = Publish(directory, Temporary(step.file), step.file);
+    if (!status.ok()) files_.Remove(temporary).IgnoreError();  // the undo steps do not know it
+    return status;
+  }
+
+  absl::Status operator()(const CommitStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    if (absl::IsNotFound(files_.Stat(directory + "/" + step.layer).status())) {
+      return absl::OkStatus();
+    }
+    // The header is read natively before qemu-img sees it; it may have changed since the plan was
+    // made.
+    ASSIGN_OR_RETURN(ImageInfo layer,
+                     InspectImage(files_, directory, step.layer, FileFormat::kQcow2));
+    if (layer.backing_file != step.base) {
+      return Error(Reason::kChainCorrupt,
+                   fmt::format("{} should lie on {}, its header says \"{}\"", step.layer, step.base,
+                               layer.backing_file),
+                   {{"file", step.layer}});
+    }
+    return context_.tool->Commit(directory, step.layer, context_.cancel, context_.progress);
+  }
+
+  absl::Status operator()(const RepointStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    ASSIGN_OR_RETURN(auto file, files_.Open(directory + "/" + step.layer, OpenMode::kReadWrite));
+    RETURN_IF_ERROR(CheckBackingName(step.backing_file));
+    RETURN_IF_ERROR(SetQcow2Backing(*file, step.backing_file,
+                                    std::string(FileFormatName(step.backing_format))));
+    return file->Sync();
+  }
+
+  absl::Status operator()(const WriteMapStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    auto present = ReadInfoMap(files_, directory, step.volume_id);
+    // On a full share the map that is already right must not need room to be written again.
+    if (present.ok() && present->has_value() && **present == step.map) return absl::OkStatus();
+    const std::string name = InfoFileName(step.volume_id);
+    return ReplaceFile(files_,
+                       {.directory = directory,
+                        .name = name,
+                        .temporary = Temporary(name),
+                        .mode = context_.permissions.mode},
+                       FormatInfoMap(step.map));
+  }
+
+  absl::Status operator()(const RemoveFilesStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    for (const std::string& file : step.files) {
+      RETURN_IF_ERROR(files_.Remove(directory + "/" + file));
+    }
+    return files_.SyncDirectory(directory);
+  }
+
+  absl::Status operator()(const RenameStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    if (absl::IsNotFound(files_.Stat(directory + "/" + step.from).status())) {
+      return files_.Stat(directory + "/" + step.to).status();
+    }
+    return Publish(directory, step.from, step.to);
+  }
+
+  absl::Status operator()(const UngrowImageStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    return UngrowImage(files_, directory, step.file, step.format, step.size_bytes);
+  }
+
+  absl::Status operator()(const ReceiveContentStep&) { return absl::OkStatus(); }
+
+ private:
+  std::string Temporary(const std::string& file) const {
+    return TemporaryName(file, context_.operation_id);
+  }
+
+  absl::Status SetPermissions(const std::string& path) {
+    ASSIGN_OR_RETURN(auto file, files_.Open(path, OpenMode::kReadWrite));
+    return file->SetOwnerAndMode(static_cast<uid_t>(-1), static_cast<gid_t>(-1),
+                                 context_.permissions.mode);
+  }
+
+  absl::Status Publish(const std::string& directory, const std::string& from,
+                       const std::string& to) {
+    RETURN_IF_ERROR(files_.Rename(directory + "/" + from, directory + "/" + to));
+    return files_.SyncDirectory(directory);
+  }
+
+  const StepContext& context_;
+  FileSystem& files_;
+};
+
+}  // namespace
+
+absl::Status RunStep(const Step& step, const StepContext& context) {
+  return Annotate(std::visit(Runner(context), step), DescribeStep(step),
+                  {{"share", ShareOf(step)}});
+}
+
+std::string TemporaryName(std::string_view file, std::string_view operation_id) {
+  return fmt::format(".{}{}{}", file, kTemporaryMark, operation_id);
+}
+
+std::string OperationOfTemporary(std::string_view file) {
+  if (!file.starts_with('.')) return {};
+  size_t mark = file.rfind(kTemporaryMark);
+  if (mark == std::string_view::npos) return {};
+  std::string_view id = file.substr(mark + kTemporaryMark.size());
+  return IsCanonicalId(id) ? std::string(id) : std::string();
+}
+
+}  // namespace cairn

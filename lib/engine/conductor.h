@@ -1,0 +1,116 @@
+// Carries operations from their request to their end: admission, order, journal, steps, undo,
+// recovery.
+//
+// An operation's life:
+//   Submit -> Admit (memory) -> journalled QUEUED -> its locks are granted -> on the share's lane:
+//   MakePlan -> journalled RUNNING with the plan -> each step -> journalled end with the records.
+// Before the step at plan.no_return the journal says that it can only go forward. A failure before
+// that undoes what was done; one after it leaves the records saying so. An outage of the share
+// parks the operation until the share is back. Fail points "<kind>.queued", ".planned", ".step<i>",
+// ".crossed",
+// ".done", ".ended" stand between the durable steps.
+//
+// Thread-safe. Nothing here waits for a volume: an operation is a callback in the lock queue
+// meanwhile.
+#ifndef CAIRN_LIB_ENGINE_CONDUCTOR_H_
+#define CAIRN_LIB_ENGINE_CONDUCTOR_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/engine/core.h"
+#include "lib/engine/engine.h"
+#include "lib/engine/live_operation.h"
+#include "lib/engine/operation_watchers.h"
+#include "lib/exec/executor.h"
+#include "lib/exec/lock_queue.h"
+#include "lib/exec/timer.h"
+
+namespace cairn {
+
+class Conductor {
+ public:
+  Conductor(Core* core, Timer* timer);  // not owned, must outlive this
+  ~Conductor();
+
+  void Submit(Request request, Caller caller, OperationCallback done);
+  void Cancel(const std::string& operation_id, OperationCallback done);
+  absl::StatusOr<OperationPtr> Get(const std::string& operation_id) const;
+  OperationWatchers& watchers() { return watchers_; }
+  LockQueue& locks() { return locks_; }
+  Executor& control() { return control_; }
+
+  // Start-up: queues what the journal has unfinished, in its order, before anything new.
+  absl::Status TakeUpUnfinished();
+  // Removes operations that ended before `before`.
+  void SweepEnded(absl::Time before);
+
+  // Calls `arrived` (once, with an error when it ends before) when the operation waits for its
+  // content.
+  using ReceiverFn = std::function<void(absl::StatusOr<ReceiveContentStep>)>;
+  void OnReceiving(const std::string& operation_id, ReceiverFn arrived);
+  void ShowReceived(const std::string& operation_id, int64_t done_bytes, int64_t total_bytes);
+  // All content is there and durable: the operation goes on.
+  void ContentComplete(const std::string& operation_id);
+
+  void Stop(absl::Duration grace);
+
+ private:
+  struct Submission;
+  enum class Outcome { kDone, kOtherLane, kWaitsForContent };
+
+  // Admission (conductor_submit.cc).
+  bool AnswerFromRequestId(const std::shared_ptr<Submission>& submission);
+  void AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left);
+  void Journalled(const std::shared_ptr<Submission>& submission, const LivePtr& op);
+  void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
+  absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
+  void Enqueue(const LivePtr& op, std::vector<LockKey> locks);
+
+  // Carrying out (conductor_run.cc).
+  void Dispatch(const LivePtr& op);
+  void Execute(const LivePtr& op);
+  absl::StatusOr<Outcome> Forward(LiveOperation& op);
+  absl::Status PlanAndJournal(LiveOperation& op);
+  absl::StatusOr<Outcome> Steps(LiveOperation& op);
+  absl::StatusOr<Outcome> AwaitContent(LiveOperation& op, const ReceiveContentStep& step);
+  absl::Status Cross(LiveOperation& op);
+  absl::Status Run(LiveOperation& op, const Step& step, bool cancellable);
+  void Fail(const LivePtr& op, const absl::Status& error);
+  bool Undo(LiveOperation& op);
+  void Conclude(const LivePtr& op);
+  void Park(const LivePtr& op, const absl::Status& why);
+  void Resume(const LivePtr& op);  // on the control executor
+  absl::Status Commit(LiveOperation& op, const std::function<void(Transaction&)>& fill,
+                      const std::function<void(OperationRecord&)>& change = {});
+  StepContext ContextOf(LiveOperation& op, bool cancellable);
+  void Show(LiveOperation& op, const std::function<void(OperationRecord&)>& change);
+  void ShowProgress(LiveOperation& op, int64_t done_bytes, int64_t total_bytes);
+
+  LivePtr FindLive(const std::string& id) const;
+  bool stopping() const { return stopping_.load(); }
+
+  Core* const core_;
+  Timer* const timer_;
+  LockQueue locks_;
+  Executor control_;  // work that needs no share
+  OperationWatchers watchers_;
+  std::atomic<bool> stopping_{false};
+
+  mutable Mutex mutex_;
+  std::map<std::string, LivePtr> live_ ABSL_GUARDED_BY(mutex_);
+  std::multimap<std::string, std::string> by_volume_
+      ABSL_GUARDED_BY(mutex_);  // volume -> operation
+  std::map<std::string, std::vector<std::shared_ptr<Submission>>> by_request_id_
+      ABSL_GUARDED_BY(mutex_);  // being journalled
+  std::map<std::string, ReceiverFn> receivers_ ABSL_GUARDED_BY(mutex_);
+  int executing_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_ENGINE_CONDUCTOR_H_

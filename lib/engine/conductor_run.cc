@@ -1,0 +1,437 @@
+// The conductor's back: how an operation is carried out, undone, parked and ended.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/time/clock.h"
+#include "lib/base/failpoint.h"
+#include "lib/base/status.h"
+#include "lib/base/strings.h"
+#include "lib/engine/conductor.h"
+
+namespace cairn {
+namespace {
+
+constexpr absl::Duration kNoticePeriod = absl::Milliseconds(200);
+constexpr absl::Duration kParkPeriod = absl::Seconds(2);
+
+absl::Status FailPoint(const LiveOperation& op, std::string_view place) {
+  return HitFailPoint(
+      fmt::format("{}.{}", absl::AsciiStrToLower(std::string(OperationKindName(op.kind))), place));
+}
+
+}  // namespace
+
+// Changes the record that users see, and tells who watches.
+void Conductor::Show(LiveOperation& op, const std::function<void(OperationRecord&)>& change) {
+  OperationPtr seen;
+  {
+    MutexLock lock(&op.mutex);
+    change(op.record);
+    op.last_notice = absl::Now();
+    seen = std::make_shared<const OperationRecord>(op.record);
+  }
+  watchers_.Notify(seen);
+}
+
+// Commits changes of records together with the operation's own record; again when a record has
+// changed meanwhile (a name or label may be updated at any time). What `change` makes of the
+// operation's record is seen once it is durable, not before.
+absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Transaction&)>& fill,
+                               const std::function<void(OperationRecord&)>& change) {
+  constexpr int kTries = 100;
+  absl::Status status;
+  for (int i = 0; i < kTries; ++i) {
+    Transaction transaction;
+    fill(transaction);
+    OperationPtr present = core_->catalog().FindOperation(op.id);
+    {
+      MutexLock lock(&op.mutex);
+      if (present != nullptr) op.record.revision = present->revision;
+      transaction.put_operations.push_back(op.record);
+    }
+    if (change) change(transaction.put_operations.back());
+    VolumePtr before = core_->catalog().FindVolume(op.volume_id);
+    status = core_->catalog().CommitAndWait(std::move(transaction));
+    if (status.ok()) core_->Account(before, core_->catalog().FindVolume(op.volume_id));
+    if (!HasReason(status, Reason::kRevisionMismatch)) break;
+  }
+  if (status.ok() && change) {
+    MutexLock lock(&op.mutex);
+    change(op.record);
+  }
+  return status;
+}
+
+// To the lane of its share, or to the control executor when it needs none.
+void Conductor::Dispatch(const LivePtr& op) {
+  if (stopping()) return;  // the journal has it
+  const std::string address = op->work->HomeShare();
+  auto run = [this, op](const absl::Status& admitted) {
+    if (stopping() || HasReason(admitted, Reason::kShuttingDown)) return;
+    if (admitted.ok()) return Execute(op);
+    Fail(op, admitted);
+  };
+  absl::Status submitted;
+  if (address.empty()) {
+    submitted = control_.Submit({.run = run});
+  } else {
+    auto share = core_->ShareAt(address);
+    submitted = share.ok() ? (*share)->Submit(op->lane, {.run = run}) : share.status();
+  }
+  if (submitted.ok() || HasReason(submitted, Reason::kShuttingDown)) return;
+  // Not on this thread, which may be the catalog's: to fail is to commit.
+  control_
+      .Submit({.run =
+                   [this, op, submitted](const absl::Status& admitted) {
+                     if (admitted.ok()) Fail(op, submitted);
+                   }})
+      .IgnoreError();  // refused only while stopping: the journal has it
+}
+
+void Conductor::Resume(const LivePtr& op) {
+  control_
+      .Submit({.run =
+                   [this, op](const absl::Status& admitted) {
+                     if (!admitted.ok()) return;
+                     if (op->verdict.has_value() && !op->planned) return Conclude(op);
+                     Dispatch(op);
+                   }})
+      .IgnoreError();  // refused only while stopping: the journal has it
+}
+
+void Conductor::Execute(const LivePtr& op) {
+  {
+    MutexLock lock(&mutex_);
+    ++executing_;
+  }
+  if (op->verdict.has_value()) {
+    if (!op->undoing || Undo(*op)) Conclude(op);
+  } else {
+    auto outcome = Forward(*op);
+    if (!outcome.ok()) {
+      Fail(op, outcome.status());
+    } else if (*outcome == Outcome::kDone) {
+      op->verdict = absl::OkStatus();
+      Conclude(op);
+    } else if (*outcome == Outcome::kOtherLane) {
+      Dispatch(op);
+    }
+    // Else it waits for its content, and whoever took it meanwhile carries it on.
+  }
+  MutexLock lock(&mutex_);
+  --executing_;
+}
+
+absl::StatusOr<Conductor::Outcome> Conductor::Forward(LiveOperation& op) {
+  if (!op.planned) {
+    RETURN_IF_ERROR(op.cancel.token().Check());
+    if (op.recovered && op.kind == OperationKind::kImportVolume) {
+      return Error(Reason::kInterrupted, "the server was restarted before the content had come");
+    }
+    RETURN_IF_ERROR(PlanAndJournal(op));
+  }
+  const bool bulk = std::any_of(op.plan.steps.begin(), op.plan.steps.end(), IsBulk);
+  if (bulk && op.lane == Lane::kFast) {
+    op.lane = Lane::kBulk;
+    return Outcome::kOtherLane;
+  }
+  return Steps(op);
+}
+
+absl::Status Conductor::PlanAndJournal(LiveOperation& op) {
+  RETURN_IF_ERROR(FailPoint(op, "queued"));
+  ASSIGN_OR_RETURN(op.plan, op.work->MakePlan());
+  const bool crosses_at_once = op.plan.no_return == 0 && !op.plan.steps.empty();
+  Show(op, [&](OperationRecord& record) {
+    record.state =
+        record.state == OperationState::kCancelling ? record.state : OperationState::kRunning;
+    record.start_time = core_->clock().Now();
+    record.plan = PlanToJson(op.plan);
+    record.no_return = crosses_at_once;
+    record.cancellable = !crosses_at_once;
+  });
+  // A cancel that came while this was planned: from here on it could not be told any more.
+  RETURN_IF_ERROR(op.cancel.token().Check());
+  RETURN_IF_ERROR(Commit(op, [&](Transaction& records) {
+    op.work->Began(records);
+    if (crosses_at_once) op.work->Crossed(records);
+  }));
+  op.planned = true;
+  op.crossed = crosses_at_once;
+  return FailPoint(op, "planned");
+}
+
+absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
+  for (; op.next_step < op.plan.steps.size(); ++op.next_step) {
+    const Step& step = op.plan.steps[op.next_step];
+    if (!op.crossed && op.next_step == op.plan.no_return) RETURN_IF_ERROR(Cross(op));
+    if (!op.crossed) RETURN_IF_ERROR(op.cancel.token().Check());
+    RETURN_IF_ERROR(FailPoint(op, fmt::format("step{}", op.next_step)));
+    if (const auto* receive = std::get_if<ReceiveContentStep>(&step);
+        receive != nullptr && !op.content_complete) {
+      if (op.recovered) {
+        return Error(Reason::kInterrupted, "the server was restarted before the content had come");
+      }
+      return AwaitContent(op, *receive);
+    }
+    RETURN_IF_ERROR(Run(op, step, /*cancellable=*/!op.crossed));
+  }
+  RETURN_IF_ERROR(FailPoint(op, "done"));
+  return Outcome::kDone;
+}
+
+// Leaves the thread: whoever brings the content, or cancels, carries the operation on.
+absl::StatusOr<Conductor::Outcome> Conductor::AwaitContent(LiveOperation& op,
+                                                           const ReceiveContentStep& step) {
+  Show(op, [&](OperationRecord& record) { record.step = DescribeStep(step); });
+  ReceiverFn arrived;
+  {
+    MutexLock lock(&mutex_);
+    op.receiving = step;
+    if (auto it = receivers_.find(op.id); it != receivers_.end()) {
+      arrived = std::move(it->second);
+      receivers_.erase(it);
+    }
+  }
+  op.taken = false;
+  // A cancel between the last check and here did not see it as waiting.
+  if (op.cancel.cancelled() && !op.taken.exchange(true)) {
+    if (arrived) arrived(op.cancel.token().Check());
+    return op.cancel.token().Check();
+  }
+  if (arrived) arrived(step);
+  return Outcome::kWaitsForContent;
+}
+
+absl::Status Conductor::Cross(LiveOperation& op) {
+  bool cancelled = false;
+  Show(op, [&](OperationRecord& record) {
+    cancelled = record.state == OperationState::kCancelling;
+    if (cancelled) return;
+    record.no_return = true;
+    record.cancellable = false;
+  });
+  if (cancelled) return op.cancel.token().Check();
+  if (absl::Status status = Commit(op, [&](Transaction& t) { op.work->Crossed(t); });
+      !status.ok()) {
+    Show(op, [](OperationRecord& record) {
+      record.no_return = false;
+      record.cancellable = true;
+    });
+    return status;
+  }
+  op.crossed = true;
+  return FailPoint(op, "crossed");
+}
+
+StepContext Conductor::ContextOf(LiveOperation& op, bool cancellable) {
+  StepContext context;
+  context.files = &core_->files();
+  context.tool = &core_->tool();
+  context.directory_of = [this](const std::string& share) { return core_->DirectoryOf(share); };
+  VolumePtr volume = core_->catalog().FindVolume(op.volume_id);
+  auto pool = core_->PoolNamed(volume == nullptr ? "" : volume->pool);
+  if (pool.ok()) {
+    context.permissions = core_->PermissionsOf(**pool);
+    context.preallocate_metadata = (*pool)->options().qcow2_preallocation_metadata;
+  }
+  context.operation_id = op.id;
+  if (cancellable) context.cancel = op.cancel.token();
+  context.progress = [this, &op](int64_t done, int64_t total) { ShowProgress(op, done, total); };
+  return context;
+}
+
+void Conductor::ShowProgress(LiveOperation& op, int64_t done, int64_t total) {
+  OperationPtr seen;
+  {
+    MutexLock lock(&op.mutex);
+    op.record.done_bytes = op.earlier_bytes + done;
+    op.record.total_bytes = op.earlier_bytes + total;
+    const absl::Time now = absl::Now();
+    if (now - op.last_notice < kNoticePeriod) return;
+    op.last_notice = now;
+    seen = std::make_shared<const OperationRecord>(op.record);
+  }
+  watchers_.Notify(seen);
+}
+
+absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellable) {
+  Show(op, [&](OperationRecord& record) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    record.step = DescribeStep(step);
+    op.earlier_bytes = record.done_bytes;  // Show holds the mutex
+  });
+  return RunStep(step, ContextOf(op, cancellable));
+}
+
+void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
+  if (op->verdict.has_value()) return Park(op, error);  // it could not even be undone now
+  // A stopping server interrupts what runs: the next start goes on with it.
+  if (stopping() && !op->cancel_asked && absl::IsCancelled(error)) return;
+  const bool outage = absl::IsUnavailable(error);
+  if (outage && (op->crossed || (op->recovered && op->planned))) return Park(op, error);
+  spdlog::warn("operation={} kind={} volume={} failed: {}", op->id, OperationKindName(op->kind),
+               op->volume_id, Describe(error));
+  op->verdict = error;
+  op->undoing = op->planned && !op->crossed;
+  if (!op->undoing || Undo(*op)) {
+    Conclude(op);
+  } else {
+    Park(op, error);
+  }
+}
+
+// False when the share is down meanwhile. Another error leaves something behind, which is logged
+// and which the scan of the share reports.
+bool Conductor::Undo(LiveOperation& op) {
+  for (const Step& step : op.plan.undo) {
+    absl::Status status = Run(op, step, /*cancellable=*/false);
+    if (absl::IsUnavailable(status)) return false;
+    if (!status.ok()) {
+      spdlog::error("operation={} volume={} could not be undone wholly: {}", op.id, op.volume_id,
+                    Describe(status));
+    }
+  }
+  op.undoing = false;
+  return true;
+}
+
+void Conductor::Park(const LivePtr& op, const absl::Status& why) {
+  Show(*op, [&](OperationRecord& record) {
+    record.step = fmt::format("waiting to go on: {}", why.ok() ? "" : ToStd(why.message()));
+  });
+  timer_->RunAfter(kParkPeriod, [this, op] { Resume(op); });
+}
+
+void Conductor::Conclude(const LivePtr& op) {
+  const absl::Status verdict = *op->verdict;
+  const bool cancelled = absl::IsCancelled(verdict) && op->cancel_asked;
+  const absl::Time now = core_->clock().Now();
+  {
+    MutexLock lock(&op->mutex);
+    op->record.cancellable = false;
+  }
+  // Who sees the operation ended sees what it did, too.
+  const auto end = [&](OperationRecord& record) {
+    record.state = verdict.ok() ? OperationState::kSucceeded
+                   : cancelled  ? OperationState::kCancelled
+                                : OperationState::kFailed;
+    record.error = verdict;
+    record.end_time = now;
+    record.step.clear();
+    record.plan.clear();
+    if (verdict.ok() && record.total_bytes > 0) record.done_bytes = record.total_bytes;
+  };
+  absl::Status committed = Commit(
+      *op,
+      [&](Transaction& records) {
+        if (verdict.ok()) {
+          op->work->Succeeded(records);
+        } else {
+          op->work->Failed(verdict, op->crossed, records);
+        }
+      },
+      end);
+  if (!committed.ok()) {
+    spdlog::error("operation={} volume={} its end could not be recorded, trying again: {}", op->id,
+                  op->volume_id, Describe(committed));
+    timer_->RunAfter(kParkPeriod, [this, op] { Resume(op); });
+    return;
+  }
+  if (absl::Status hit = FailPoint(*op, "ended"); !hit.ok()) spdlog::debug("{}", Describe(hit));
+  if (op->lane == Lane::kBulk) {
+    // Before the reservation goes back, so that the room it took is not seen as free.
+    if (auto share = core_->ShareAt(op->work->HomeShare()); share.ok()) {
+      (*share)->RefreshCapacity().IgnoreError();  // the next probe does it otherwise
+    }
+  }
+  ReceiverFn arrived;
+  {
+    MutexLock lock(&mutex_);
+    live_.erase(op->id);
+    auto [begin, end] = by_volume_.equal_range(op->volume_id);
+    by_volume_.erase(std::find_if(begin, end, [&](const auto& e) { return e.second == op->id; }));
+    if (auto it = receivers_.find(op->id); it != receivers_.end()) {
+      arrived = std::move(it->second);
+      receivers_.erase(it);
+    }
+  }
+  if (LockQueue::Ticket ticket = op->ticket; ticket != 0) locks_.Release(ticket);
+  op->work.reset();  // gives back what it holds
+  OperationPtr seen = op->Seen();
+  spdlog::info("operation={} kind={} volume={} state={} seconds={:.3f}", op->id,
+               OperationKindName(op->kind), op->volume_id, OperationStateName(seen->state),
+               absl::ToDoubleSeconds(seen->end_time - seen->create_time));
+  if (arrived) arrived(verdict.ok() ? Error(Reason::kInternal, "no content was awaited") : verdict);
+  watchers_.Notify(seen);
+}
+
+void Conductor::OnReceiving(const std::string& operation_id, ReceiverFn arrived) {
+  LivePtr op = FindLive(operation_id);
+  std::optional<ReceiveContentStep> step;
+  bool busy = false;
+  {
+    MutexLock lock(&mutex_);
+    if (live_.count(operation_id) == 0) {
+      op = nullptr;
+    } else if (std::exchange(op->has_sender, true)) {
+      busy = true;
+    } else if (op->receiving.has_value()) {
+      step = op->receiving;
+    } else {
+      receivers_[operation_id] = std::move(arrived);
+      return;
+    }
+  }
+  if (step.has_value()) return arrived(*step);
+  if (busy) {
+    return arrived(Error(Reason::kQueueFull, "another stream is uploading this volume",
+                         {{"operation", operation_id}, {"volume", op->volume_id}}));
+  }
+  auto ended = Get(operation_id);
+  arrived(!ended.ok()            ? ended.status()
+          : (*ended)->error.ok() ? Error(Reason::kInternal, "the operation awaits no content")
+                                 : (*ended)->error);
+}
+
+void Conductor::ShowReceived(const std::string& operation_id, int64_t done, int64_t total) {
+  if (LivePtr op = FindLive(operation_id); op != nullptr) ShowProgress(*op, done, total);
+}
+
+void Conductor::ContentComplete(const std::string& operation_id) {
+  LivePtr op = FindLive(operation_id);
+  if (op == nullptr) return;
+  op->content_complete = true;
+  if (!op->taken.exchange(true)) Resume(op);
+}
+
+void Conductor::Stop(absl::Duration grace) {
+  const auto idle_until = [this](absl::Time until) {
+    while (absl::Now() < until) {
+      {
+        MutexLock lock(&mutex_);
+        if (executing_ == 0) return;
+      }
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+  };
+  if (stopping_.exchange(true)) return;
+  idle_until(absl::Now() + grace);
+  std::vector<LivePtr> left;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [id, op] : live_) left.push_back(op);
+  }
+  for (const LivePtr& op : left) op->cancel.Cancel();
+  constexpr absl::Duration kInterruptTime = absl::Seconds(5);  // a child gets 2 s before SIGKILL
+  idle_until(absl::Now() + kInterruptTime);
+  // The catalog answers in order: after this, no answer to an earlier submission is on its way
+  // here.
+  core_->catalog().CommitAndWait({}).IgnoreError();
+  control_.Shutdown(absl::Seconds(1));
+}
+
+}  // namespace cairn

@@ -1,0 +1,337 @@
+// The conductor's front: requests become journalled operations; cancel, look-up, start-up.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "lib/base/id.h"
+#include "lib/base/json.h"
+#include "lib/base/status.h"
+#include "lib/engine/conductor.h"
+#include "lib/engine/fields.h"
+
+namespace cairn {
+namespace {
+
+// A put may lose to another change of the same record; it is looked at anew then.
+constexpr int kAdmissionTries = 10;
+
+// What OperationRecord.request holds: the request as asked (what tells a retry from another
+// request), as filled in by admission, and the locks.
+std::string JournalRequest(const std::string& asked, const Request& filled,
+                           const std::vector<LockKey>& locks) {
+  nlohmann::json json = {{"asked", asked}, {"request", RequestToJson(filled)}};
+  for (const LockKey& lock : locks) json["locks"].push_back({lock.key, lock.exclusive});
+  return DumpJson(json);
+}
+
+}  // namespace
+
+// A request on its way to the journal.
+struct Conductor::Submission {
+  Request request;
+  Caller caller;
+  std::string asked;  // the request as JSON, before anything is filled in
+  OperationCallback done;
+};
+
+Conductor::Conductor(Core* core, Timer* timer)
+    : core_(core),
+      timer_(timer),
+      locks_(
+          std::numeric_limits<int>::max()),  // CheckQueue bounds it before the journal is written
+      control_({.name = "control", .threads = 2, .queue_max = 1 << 20}),
+      watchers_(timer, [this](const std::string& id) { return Get(id); }) {}
+
+Conductor::~Conductor() { Stop(absl::ZeroDuration()); }
+
+void Conductor::Submit(Request request, Caller caller, OperationCallback done) {
+  auto submission = std::make_shared<Submission>();
+  submission->asked = RequestToJson(request);
+  submission->request = std::move(request);
+  submission->caller = std::move(caller);
+  submission->done = std::move(done);
+  if (stopping()) {
+    submission->done(Error(Reason::kShuttingDown, "the server is stopping; try again"));
+    return;
+  }
+  if (absl::Status checked = CheckRequestId(submission->caller.request_id); !checked.ok()) {
+    submission->done(checked);
+    return;
+  }
+  if (AnswerFromRequestId(submission)) return;
+  AdmitAndJournal(std::move(submission), kAdmissionTries);
+}
+
+// True when the request id is known: the answer is the operation that it made, or comes when that
+// is journalled.
+bool Conductor::AnswerFromRequestId(const std::shared_ptr<Submission>& submission) {
+  const std::string& request_id = submission->caller.request_id;
+  if (request_id.empty() || submission->caller.validate_only) return false;
+  std::string known_as;
+  OperationPtr known;
+  {
+    MutexLock lock(&mutex_);
+    known = core_->catalog().FindOperationByRequest(request_id);
+    auto& waiting = by_request_id_[request_id];
+    if (known == nullptr && waiting.empty()) {
+      waiting.push_back(submission);
+      return false;
+    }
+    if (known == nullptr) {
+      known_as = waiting.front()->asked;
+      if (known_as == submission->asked) {
+        waiting.push_back(submission);
+        return true;
+      }
+    } else if (waiting.empty()) {
+      by_request_id_.erase(request_id);
+    }
+  }
+  if (known != nullptr) {
+    auto json = ParseJson("journalled request", known->request);
+    known_as = json.ok() ? JsonValue<std::string>(*json, "asked", "") : "";
+  }
+  if (known_as != submission->asked) {
+    submission->done(
+        Error(Reason::kRequestIdReused,
+              fmt::format("request_id \"{}\" was used for another request", request_id),
+              {{"request_id", request_id}, {"operation", known == nullptr ? "" : known->id}}));
+    return true;
+  }
+  submission->done(Get(known->id));
+  return true;
+}
+
+void Conductor::Answer(const std::shared_ptr<Submission>& submission,
+                       absl::StatusOr<OperationPtr> answer) {
+  std::vector<std::shared_ptr<Submission>> all{submission};
+  const std::string& request_id = submission->caller.request_id;
+  if (!request_id.empty() && !submission->caller.validate_only) {
+    MutexLock lock(&mutex_);
+    auto it = by_request_id_.find(request_id);
+    if (it != by_request_id_.end()) {
+      all = std::move(it->second);
+      by_request_id_.erase(it);
+    }
+  }
+  for (const auto& waiting : all) waiting->done(answer);
+}
+
+absl::Status Conductor::CheckQueue(const std::string& volume_id, OperationKind kind) const {
+  MutexLock lock(&mutex_);
+  auto [begin, end] = by_volume_.equal_range(volume_id);
+  for (auto it = begin; it != end; ++it) {
+    const LiveOperation& other = *live_.at(it->second);
+    if (other.kind != OperationKind::kDeleteVolume || kind == OperationKind::kDeleteVolume)
+      continue;
+    return Error(
+        Reason::kVolumeState,
+        fmt::format("volume {} is about to be deleted by operation {}", volume_id, other.id),
+        {{"volume", volume_id}, {"state", "DELETING"}, {"operation", other.id}});
+  }
+  const auto waiting = std::distance(begin, end);
+  if (waiting < core_->options().queue_depth_max) return absl::OkStatus();
+  return Error(
+      Reason::kQueueFull,
+      fmt::format("{} operations wait for volume {} already; try again later", waiting, volume_id),
+      {{"volume", volume_id}, {"waiting", std::to_string(waiting)}});
+}
+
+void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left) {
+  if (stopping()) {
+    return Answer(submission, Error(Reason::kShuttingDown, "the server is stopping; try again"));
+  }
+  const std::string id = NewId();
+  // Each try starts from the request as it came: admission fills it in.
+  auto op = std::make_shared<LiveOperation>();
+  op->work = MakeWork(*core_, submission->request, id);
+  auto admission = op->work->Admit();
+  if (!admission.ok()) return Answer(submission, admission.status());
+  if (!admission->same_operation.empty() && !submission->caller.validate_only) {
+    auto same = Get(admission->same_operation);
+    if (same.ok()) return Answer(submission, std::move(same));  // else it was swept long ago
+  }
+  op->id = id;
+  op->kind = KindOf(submission->request);
+  op->volume_id = admission->volume_id;
+  if (!admission->immediate) {
+    absl::Status room = CheckQueue(op->volume_id, op->kind);
+    if (!room.ok()) return Answer(submission, room);
+  }
+  if (submission->caller.validate_only) return Answer(submission, OperationPtr());
+
+  OperationRecord record;
+  record.id = id;
+  record.kind = op->kind;
+  record.volume_id = admission->volume_id;
+  record.target = admission->target;
+  record.request = JournalRequest(submission->asked, op->work->request(), admission->locks);
+  record.request_id = submission->caller.request_id;
+  record.requested_by = submission->caller.requested_by;
+  record.create_time = core_->clock().Now();
+  record.cancellable = !admission->immediate;
+  if (admission->immediate) {
+    record.state = OperationState::kSucceeded;
+    record.start_time = record.end_time = record.create_time;
+  }
+  Transaction transaction = std::move(admission->records);
+  transaction.put_operations.push_back(record);
+  {
+    MutexLock lock(&op->mutex);
+    op->record = record;
+  }
+  core_->catalog().Commit(
+      std::move(transaction), [this, submission, op, locks = admission->locks,
+                               immediate = admission->immediate, tries_left](absl::Status status) {
+        if (HasReason(status, Reason::kRevisionMismatch) && tries_left > 0) {
+          return AdmitAndJournal(submission, tries_left - 1);
+        }
+        if (!status.ok()) {
+          return Answer(submission, Annotate(status, "the operation could not be journalled"));
+        }
+        if (!immediate) Enqueue(op, locks);
+        Journalled(submission, op);
+      });
+}
+
+void Conductor::Journalled(const std::shared_ptr<Submission>& submission, const LivePtr& op) {
+  spdlog::info("operation={} kind={} volume={} request_id={} peer={} accepted", op->id,
+               OperationKindName(op->kind), op->volume_id, submission->caller.request_id,
+               submission->caller.requested_by);
+  Answer(submission, Get(op->id));
+}
+
+// On the catalog's thread, so that operations stand in the queue in the journal's order.
+void Conductor::Enqueue(const LivePtr& op, std::vector<LockKey> locks) {
+  {
+    MutexLock lock(&mutex_);
+    live_[op->id] = op;
+    by_volume_.emplace(op->volume_id, op->id);
+  }
+  // `taken` is true until the ticket is known, so that nobody ends the operation without giving it
+  // back.
+  op->taken = true;
+  auto ticket = locks_.Acquire(std::move(locks), [this, op](LockQueue::Ticket) {
+    op->granted = true;
+    if (!op->taken.exchange(true)) Dispatch(op);
+  });
+  if (ticket.ok()) {
+    op->ticket = *ticket;
+  } else {
+    op->verdict = ticket.status();
+    return Resume(op);
+  }
+  op->taken = false;
+  const bool go = op->granted || op->cancel.cancelled();
+  if (!go || op->taken.exchange(true)) return;
+  if (op->granted) return Dispatch(op);
+  op->verdict = op->cancel.token().Check();
+  Resume(op);
+}
+
+absl::StatusOr<OperationPtr> Conductor::Get(const std::string& operation_id) const {
+  if (LivePtr live = FindLive(operation_id); live != nullptr) return live->Seen();
+  OperationPtr ended = core_->catalog().FindOperation(operation_id);
+  if (ended != nullptr) return ended;
+  std::string shown = operation_id.substr(0, 80);
+  return Error(Reason::kOperationNotFound, fmt::format("there is no operation {}", shown),
+               {{"operation", shown}});
+}
+
+LivePtr Conductor::FindLive(const std::string& id) const {
+  MutexLock lock(&mutex_);
+  auto it = live_.find(id);
+  return it == live_.end() ? nullptr : it->second;
+}
+
+void Conductor::Cancel(const std::string& operation_id, OperationCallback done) {
+  LivePtr op = FindLive(operation_id);
+  if (op == nullptr) return done(Get(operation_id));
+  bool cancellable = false;
+  Show(*op, [&](OperationRecord& record) {
+    cancellable = record.cancellable || record.state == OperationState::kCancelling;
+    if (cancellable) record.state = OperationState::kCancelling;
+  });
+  if (!cancellable) {
+    return done(
+        Error(Reason::kOperationNotCancellable,
+              fmt::format("operation {} is past the point where it could be undone; it will "
+                          "be finished",
+                          operation_id),
+              {{"operation", operation_id}, {"volume", op->volume_id}}));
+  }
+  op->cancel_asked = true;
+  op->cancel.Cancel();
+  // Waiting for its turn or for content: nobody else would carry it to its end.
+  if (!op->taken.exchange(true)) {
+    if (!op->planned) op->verdict = op->cancel.token().Check();
+    Resume(op);
+  }
+  done(op->Seen());
+}
+
+absl::Status Conductor::TakeUpUnfinished() {
+  std::vector<OperationPtr> unfinished = core_->catalog().UnfinishedOperations();
+  // What ran held its locks; what was queued stood behind.
+  std::stable_partition(unfinished.begin(), unfinished.end(),
+                        [](const OperationPtr& op) { return !op->plan.empty(); });
+  for (const OperationPtr& record : unfinished) {
+    ASSIGN_OR_RETURN(auto journal, ParseJson("journalled request", record->request));
+    ASSIGN_OR_RETURN(Request request,
+                     RequestFromJson(record->kind, JsonValue<std::string>(journal, "request", "")));
+    std::vector<LockKey> locks;
+    if (journal.contains("locks")) {
+      for (const auto& lock : journal["locks"]) {
+        if (lock.is_array() && lock.size() == 2 && lock[0].is_string() && lock[1].is_boolean()) {
+          locks.push_back({lock[0].get<std::string>(), lock[1].get<bool>()});
+        }
+      }
+    }
+    auto op = std::make_shared<LiveOperation>();
+    op->id = record->id;
+    op->kind = record->kind;
+    op->volume_id = record->volume_id;
+    op->work = MakeWork(*core_, std::move(request), record->id);
+    op->recovered = true;
+    if (!record->plan.empty()) {
+      ASSIGN_OR_RETURN(op->plan, PlanFromJson(record->plan));
+      op->planned = true;
+      op->crossed = record->no_return;
+      op->next_step = record->no_return ? op->plan.no_return : 0;
+    }
+    {
+      MutexLock lock(&op->mutex);
+      op->record = *record;
+    }
+    spdlog::info("operation={} kind={} volume={} taken up after a restart ({})", op->id,
+                 OperationKindName(op->kind), op->volume_id,
+                 !op->planned  ? "had not begun"
+                 : op->crossed ? "past the point of no return"
+                               : "begun");
+    Enqueue(op, std::move(locks));
+  }
+  return absl::OkStatus();
+}
+
+void Conductor::SweepEnded(absl::Time before) {
+  ListQuery query{.filter = {}, .order_by = {}, .page_size = 1000, .page_token = {}};
+  do {
+    auto page = core_->catalog().ListOperations(query);
+    if (!page.ok()) return;
+    Transaction transaction;
+    for (const OperationPtr& op : page->items) {
+      if (op->create_time > before) page->next_page_token.clear();  // the rest is younger still
+      if (Ended(op->state) && op->end_time < before)
+        transaction.remove_operations.push_back(op->id);
+    }
+    if (!transaction.remove_operations.empty()) {
+      spdlog::debug("sweeping {} ended operations", transaction.remove_operations.size());
+      absl::Status swept = core_->catalog().CommitAndWait(std::move(transaction));
+      if (!swept.ok()) spdlog::warn("sweeping ended operations: {}", Describe(swept));
+    }
+    query.page_token = page->next_page_token;
+  } while (!query.page_token.empty());
+}
+
+}  // namespace cairn

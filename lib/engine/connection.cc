@@ -1,0 +1,62 @@
+#include "lib/engine/connection.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/json.h"
+#include "lib/base/status.h"
+
+namespace cairn {
+namespace {
+
+std::string XmlEscaped(std::string_view text) {
+  std::string escaped;
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '\'':
+        escaped += "&apos;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+}  // namespace
+
+absl::StatusOr<ConnectionInfo> DescribeConnection(const Core& core, const VolumeRecord& volume) {
+  ASSIGN_OR_RETURN(Pool * pool, core.PoolNamed(volume.pool));
+  ASSIGN_OR_RETURN(Share * share, core.ShareOf(volume));
+  ConnectionInfo info;
+  info.export_address = volume.share;
+  info.mount_options = pool->options().nfs_mount_options;
+  if (const std::string& own = share->spec().mount_options; !own.empty()) {
+    info.mount_options += (info.mount_options.empty() ? "" : ",") + own;
+  }
+  info.mount_point_base = pool->options().nfs_mount_point_base;
+  info.mount_point = share->directory();
+  info.file_name = volume.active_file;
+  info.file_format = volume.chain.size() > 1 ? FileFormat::kQcow2 : volume.base_format;
+  info.size_bytes = volume.size_bytes;
+  const std::string path = share->directory() + "/" + volume.active_file;
+  const std::string format(FileFormatName(info.file_format));
+  // qemu limits node names to 31 characters.
+  const std::string node = "cairn-" + volume.id.substr(0, 13);
+  info.qemu_blockdev_json = DumpJson({{"driver", format},
+                                      {"node-name", node},
+                                      {"cache", {{"direct", true}}},
+                                      {"file", {{"driver", "file"}, {"filename", path}}}});
+  info.libvirt_disk_xml = fmt::format(
+      "<disk type='file' device='disk'><driver name='qemu' type='{}' cache='none'/>"
+      "<source file='{}'/><target dev='vda' bus='virtio'/><serial>{}</serial></disk>",
+      format, XmlEscaped(path), volume.id);
+  return info;
+}
+
+}  // namespace cairn

@@ -1,0 +1,91 @@
+// What all work of the engine stands on: records, pools, files, tools, and the look-ups among them.
+// Lives as long as the engine. Thread-safe.
+#ifndef CAIRN_LIB_ENGINE_CORE_H_
+#define CAIRN_LIB_ENGINE_CORE_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/clock.h"
+#include "lib/catalog/catalog.h"
+#include "lib/chain/layer_plans.h"
+#include "lib/chain/step_runner.h"
+#include "lib/engine/engine.h"
+#include "lib/image/image_tool.h"
+#include "lib/pool/pool.h"
+
+namespace cairn {
+
+class Core {
+ public:
+  static absl::StatusOr<std::unique_ptr<Core>> Create(EngineOptions options);
+
+  const EngineOptions& options() const { return options_; }
+  const Clock& clock() const { return *Clock::System(); }
+  Catalog& catalog() const { return *catalog_; }
+  FileSystem& files() const { return *options_.files; }
+  ProcessRunner& processes() const { return *options_.processes; }
+  ImageTool& tool() const { return *tool_; }
+  const std::map<std::string, std::unique_ptr<Pool>>& pools() const { return pools_; }
+
+  // VOLUME_NOT_FOUND, SNAPSHOT_NOT_FOUND with the id in the metadata.
+  absl::StatusOr<VolumePtr> Volume(const std::string& id) const;
+  absl::StatusOr<SnapshotPtr> Snapshot(const std::string& id) const;
+  // Empty: the only pool, or the one called "default". POOL_NOT_FOUND lists those that are there.
+  absl::StatusOr<Pool*> PoolNamed(const std::string& name) const;
+  // SHARE_NOT_FOUND when the configuration has no such share any more.
+  absl::StatusOr<Share*> ShareOf(const VolumeRecord& volume) const;
+  // A share of any pool, by its address.
+  absl::StatusOr<Share*> ShareAt(const std::string& address) const;
+  // Where a share's files are, if it is usable: what RunStep asks.
+  absl::StatusOr<std::string> DirectoryOf(const std::string& address) const;
+  FilePermissions PermissionsOf(const Pool& pool) const;
+
+  // ---- on the share: blocking, from its lane
+  // -----------------------------------------------------
+
+  // The volume's files, checked against its record: the same files, the recorded size. A map that
+  // cannot be read or that is stale is written anew from the record, because the headers agree with
+  // it; a map that knows a layer that the record does not is MAP_CORRUPT.
+  absl::StatusOr<ChainView> ReadView(const VolumeRecord& volume) const;
+  // Fills physical_bytes and file_bytes from the files; as they were where a file cannot be looked
+  // at.
+  void Measure(VolumeRecord& volume) const;
+
+  // ---- accounts
+  // ----------------------------------------------------------------------------------
+
+  // Tells the shares what a committed change of a volume's record (null: none) means for their
+  // allocated figure.
+  void Account(const VolumePtr& before, const VolumePtr& after) const;
+
+ private:
+  explicit Core(EngineOptions options) : options_(std::move(options)) {}
+  bool IsRecordedChain(const VolumeRecord& volume, const Chain& chain) const;
+  absl::Status RepairMap(const VolumeRecord& volume, const std::string& directory,
+                         ChainView& view) const;
+
+  EngineOptions options_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<ImageTool> tool_;
+  std::map<std::string, std::unique_ptr<Pool>> pools_;
+};
+
+// A state for a volume on which nothing runs.
+inline VolumeState SettledState(const VolumeRecord& volume) {
+  return volume.attachments.empty() ? VolumeState::kAvailable : VolumeState::kInUse;
+}
+
+// FAILED_PRECONDITION that says which state is in the way.
+absl::Status WrongState(const VolumeRecord& volume, std::string_view attempted);
+absl::Status WrongState(const SnapshotRecord& snapshot, std::string_view attempted);
+// VOLUME_IN_USE, naming the attachments.
+absl::Status InUse(const VolumeRecord& volume, std::string_view attempted);
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_ENGINE_CORE_H_

@@ -1,0 +1,165 @@
+// The storage core as the server sees it: the only conductor of volumes, snapshots and operations.
+//
+// Changes are operations: Submit checks what can be checked from memory, writes the operation to
+// the catalog, answers, and the work goes on by itself in the volume's order. Reads come from
+// memory.
+//
+// Threads: every method may be called from any thread and none blocks on a share or on the disk
+// (except Start and Stop). Callbacks run on threads of the engine: they must be quick and must not
+// block.
+//
+//   ASSIGN_OR_RETURN(auto engine, Engine::Start(options));
+//   engine->Submit(CreateVolumeRequest{.size_bytes = 10 * kGiB}, {}, [&](auto operation) { ... });
+#ifndef CAIRN_LIB_ENGINE_ENGINE_H_
+#define CAIRN_LIB_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lib/catalog/catalog.h"
+#include "lib/catalog/records.h"
+#include "lib/engine/requests.h"
+#include "lib/engine/streams.h"
+#include "lib/os/file_system.h"
+#include "lib/os/mount_table.h"
+#include "lib/os/process.h"
+#include "lib/pool/pool.h"
+
+namespace cairn {
+
+struct EngineOptions {
+  std::string state_path = "/var/lib/cairn";  // the catalog lies here, never on NFS
+  std::vector<PoolOptions> pools;
+  int queue_depth_max = 64;  // operations that may wait for one volume
+  absl::Duration operation_retention = absl::Hours(7 * 24);
+  absl::Duration probe_period = absl::Seconds(5);
+  absl::Duration rescan_period = absl::Hours(1);
+  int64_t tool_address_space_bytes = int64_t{4} << 30;  // limit of a qemu-img child
+  // The system below; null: the real one. A test puts a faulty one here.
+  FileSystem* files = nullptr;
+  ProcessRunner* processes = nullptr;
+  MountTable* mounts = nullptr;
+};
+
+// Who asks, and how.
+struct Caller {
+  std::string request_id;      // the same id and the same request again give the same operation
+  std::string requested_by;    // peer or principal, for logs and people
+  bool validate_only = false;  // everything is checked, nothing is done; the answer is null
+};
+
+// One file of a chain as it is on the share, for GetVolume with the full view.
+struct ChainFile {
+  std::string file;
+  FileFormat format = FileFormat::kRaw;
+  std::string snapshot_id;  // whose content this file holds; empty for the active one
+  int64_t virtual_size = 0;
+  int64_t physical_bytes = 0;
+};
+
+// What a consumer needs to open the disk.
+struct ConnectionInfo {
+  std::string export_address;  // "host:/export" or "file:///dir"
+  std::string mount_options;
+  std::string mount_point_base;
+  std::string mount_point;
+  std::string file_name;
+  FileFormat file_format = FileFormat::kRaw;
+  int64_t size_bytes = 0;
+  std::string qemu_blockdev_json;
+  std::string libvirt_disk_xml;
+};
+
+struct PoolStatus {
+  std::string name;
+  PoolOptions options;
+  int64_t total_bytes = 0;
+  int64_t available_bytes = 0;
+  int64_t allocated_bytes = 0;
+  int64_t provisioned_bytes = 0;
+  int64_t reserved_bytes = 0;
+  bool usable = false;
+  std::map<VolumeState, int64_t> volumes_by_state;
+  struct ShareEntry {
+    PoolShareStatus share;
+    int64_t provisioned_bytes = 0;
+    int64_t volumes = 0;
+  };
+  std::vector<ShareEntry> shares;
+};
+
+using OperationCallback = std::function<void(absl::StatusOr<OperationPtr>)>;
+
+class Engine {
+ public:
+  // Opens the catalog, mounts and probes the shares, compares them with the catalog and takes up
+  // what was interrupted (each volume stays locked until its operation is finished or undone, so
+  // the engine may be used at once). Fails when the catalog cannot be opened or a pool's options
+  // are wrong; a share that cannot be reached does not fail it.
+  static absl::StatusOr<std::unique_ptr<Engine>> Start(EngineOptions options);
+  // Stop(0).
+  virtual ~Engine() = default;
+
+  // ---- changes
+  // ----------------------------------------------------------------------------------- `done` gets
+  // the operation once it is durable (it may have ended by then), or why it was refused.
+  virtual void Submit(Request request, Caller caller, OperationCallback done) = 0;
+  // CANCELLED follows later, if it can still be cancelled: OPERATION_NOT_CANCELLABLE else. An ended
+  // operation is returned as it is.
+  virtual void Cancel(const std::string& operation_id, OperationCallback done) = 0;
+
+  // ---- operations
+  // -------------------------------------------------------------------------------- With live
+  // progress. OPERATION_NOT_FOUND.
+  virtual absl::StatusOr<OperationPtr> GetOperation(const std::string& id) const = 0;
+  using Subscription = uint64_t;
+  // Calls `done` once: when the operation ended, or at `until` with the operation as it is then.
+  // Returns a handle for StopWaiting, after which `done` is not called any more (0: already
+  // called).
+  virtual Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) = 0;
+  // Calls `changed` with the operation as it is now and at each change (progress at most five times
+  // a second), the last time when it has ended.
+  virtual Subscription Watch(const std::string& id, OperationCallback changed) = 0;
+  virtual void StopWaiting(Subscription subscription) = 0;
+
+  // ---- reads
+  // ------------------------------------------------------------------------------------- Volumes,
+  // snapshots, operations, changes: read-only use.
+  virtual const Catalog& records() const = 0;
+  // `listener` is called after each change of the catalog; for streams of changes.
+  virtual uint64_t AddCatalogListener(std::function<void()> listener) = 0;
+  virtual void RemoveCatalogListener(uint64_t id) = 0;
+  virtual void DescribeChain(const std::string& volume_id,
+                             std::function<void(absl::StatusOr<std::vector<ChainFile>>)> done) = 0;
+  virtual absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string& volume_id) const = 0;
+  virtual std::vector<std::string> PoolNames() const = 0;
+  // Empty name: the default pool. POOL_NOT_FOUND.
+  virtual absl::StatusOr<PoolStatus> GetPool(const std::string& name) const = 0;
+  // Reads the shares file again and measures each share; answers when that is done.
+  virtual void RescanPool(const std::string& name, std::function<void(absl::Status)> done) = 0;
+
+  // ---- content
+  // -----------------------------------------------------------------------------------
+  virtual void StartImport(
+      ImportVolumeRequest request, Caller caller,
+      std::function<void(absl::StatusOr<std::unique_ptr<ImportSession>>)> done) = 0;
+  virtual void StartExport(
+      ExportRequest request,
+      std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)> done) = 0;
+
+  // Takes no new work (SHUTTING_DOWN), lets what runs end for up to `grace`, then cancels what can
+  // be resumed later and leaves the rest to the next start. Idempotent.
+  virtual void Stop(absl::Duration grace) = 0;
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_ENGINE_ENGINE_H_

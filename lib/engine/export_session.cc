@@ -1,0 +1,257 @@
+#include "lib/engine/export_session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "lib/base/id.h"
+#include "lib/base/size.h"
+#include "lib/base/status.h"
+#include "lib/image/content.h"
+
+namespace cairn {
+namespace {
+
+constexpr int64_t kChunkDefault = kMiB;
+constexpr int64_t kChunkMin = 4 * kKiB;
+constexpr int64_t kChunkMax = 2 * kMiB;
+constexpr absl::Duration kIdleMax = absl::Minutes(1);
+
+// What is read, resolved from the request.
+struct ExportSource {
+  std::string volume_id;
+  std::string file;
+  int64_t size_bytes = 0;
+};
+
+absl::StatusOr<ExportSource> Resolve(Core& core, ExportRequest& request) {
+  if (request.volume_id.empty() == request.snapshot_id.empty()) {
+    return InvalidField("source", "exactly one of volume_id and snapshot_id is required");
+  }
+  ExportSource source;
+  if (!request.snapshot_id.empty()) {
+    ASSIGN_OR_RETURN(request.snapshot_id, ParseId("snapshot_id", request.snapshot_id));
+    ASSIGN_OR_RETURN(SnapshotPtr snapshot, core.Snapshot(request.snapshot_id));
+    if (snapshot->state != SnapshotState::kAvailable) return WrongState(*snapshot, "export");
+    source = {snapshot->volume_id, snapshot->file, snapshot->size_bytes};
+  } else {
+    ASSIGN_OR_RETURN(request.volume_id, ParseId("volume_id", request.volume_id));
+    ASSIGN_OR_RETURN(VolumePtr volume, core.Volume(request.volume_id));
+    const bool whole = volume->state != VolumeState::kCreating &&
+                       volume->state != VolumeState::kDeleting &&
+                       volume->state != VolumeState::kError;
+    if (!whole) return WrongState(*volume, "export");
+    for (const Attachment& attachment : volume->attachments) {
+      if (attachment.access == AccessMode::kReadWrite) return InUse(*volume, "export");
+    }
+    source = {volume->id, volume->active_file, volume->size_bytes};
+  }
+  if (request.chunk_bytes == 0) request.chunk_bytes = kChunkDefault;
+  if (request.chunk_bytes < kChunkMin || request.chunk_bytes > kChunkMax) {
+    return InvalidField("chunk_bytes", "must be 4 KiB to 2 MiB",
+                        std::to_string(request.chunk_bytes));
+  }
+  if (request.offset < 0 || request.offset % kSectorBytes != 0 ||
+      request.offset > source.size_bytes) {
+    return InvalidField("offset", "must be a multiple of 512 within the volume",
+                        std::to_string(request.offset));
+  }
+  const int64_t rest = source.size_bytes - request.offset;
+  if (request.length < 0 || request.length % kSectorBytes != 0 || request.length > rest) {
+    return InvalidField("length", "must be a multiple of 512 that ends within the volume",
+                        std::to_string(request.length));
+  }
+  if (request.length == 0) request.length = rest;
+  return source;
+}
+
+// Shared by the session and by the task that reads for it.
+class Export : public std::enable_shared_from_this<Export> {
+ public:
+  Export(Core* core, Conductor* conductor, Timer* timer, ExportRequest request)
+      : core_(core), conductor_(conductor), timer_(timer), request_(std::move(request)) {}
+
+  using OpenedFn = std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)>;
+  using PieceFn = std::function<void(absl::StatusOr<ExportSession::Piece>)>;
+
+  void Open(OpenedFn done);
+  void Next(PieceFn done);
+  void Close();
+
+ private:
+  void OpenOnLane(const OpenedFn& done);
+  absl::StatusOr<ExportSession::Piece> Read();
+  void Arm();
+  absl::Status Submit(std::function<void(const absl::Status&)> run);
+
+  Core* const core_;
+  Conductor* const conductor_;
+  Timer* const timer_;
+  ExportRequest request_;
+  std::string address_;  // of the share
+  int64_t position_ = 0;
+  int64_t end_ = 0;
+  ContentTotal total_;
+
+  Mutex mutex_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  LockQueue::Ticket ticket_ ABSL_GUARDED_BY(mutex_) = 0;
+  Timer::Id idle_timer_ ABSL_GUARDED_BY(mutex_) = 0;
+  Mutex content_mutex_;  // held while a piece is read
+  std::unique_ptr<ImageContent> content_ ABSL_GUARDED_BY(content_mutex_);
+};
+
+class Session : public ExportSession {
+ public:
+  explicit Session(std::shared_ptr<Export> state) : state_(std::move(state)) {}
+  ~Session() override { state_->Close(); }
+  void Next(std::function<void(absl::StatusOr<Piece>)> done) override {
+    state_->Next(std::move(done));
+  }
+
+ private:
+  const std::shared_ptr<Export> state_;
+};
+
+absl::Status Export::Submit(std::function<void(const absl::Status&)> run) {
+  ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address_));
+  return share->Submit(Lane::kBulk, {.run = std::move(run)});
+}
+
+void Export::Open(OpenedFn done) {
+  auto source = Resolve(*core_, request_);
+  if (!source.ok()) return done(source.status());
+  auto ticket = conductor_->locks().Acquire(
+      {{source->volume_id, false}}, [self = shared_from_this(), done](LockQueue::Ticket granted) {
+        {
+          MutexLock lock(&self->mutex_);
+          self->ticket_ = granted;
+        }
+        // Looked up again: what was ahead in the queue may have changed it.
+        auto now = Resolve(*self->core_, self->request_);
+        if (!now.ok()) {
+          self->Close();
+          return done(now.status());
+        }
+        VolumePtr volume = self->core_->catalog().FindVolume(now->volume_id);
+        self->address_ = volume == nullptr ? "" : volume->share;
+        absl::Status submitted = self->Submit([self, done](const absl::Status& admitted) {
+          if (admitted.ok()) return self->OpenOnLane(done);
+          self->Close();
+          done(admitted);
+        });
+        if (submitted.ok()) return;
+        self->Close();
+        done(submitted);
+      });
+  if (!ticket.ok()) done(ticket.status());
+}
+
+void Export::OpenOnLane(const OpenedFn& done) {
+  const auto open = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(ExportSource source, Resolve(*core_, request_));
+    ASSIGN_OR_RETURN(VolumePtr volume, core_->Volume(source.volume_id));
+    ASSIGN_OR_RETURN(ChainView view, core_->ReadView(*volume));
+    const int place = IndexOf(view.chain, source.file);
+    if (place < 0) {
+      return Error(Reason::kChainCorrupt, fmt::format("{} is not in its chain", source.file),
+                   {{"volume", volume->id}});
+    }
+    ASSIGN_OR_RETURN(std::string directory, core_->DirectoryOf(volume->share));
+    MutexLock lock(&content_mutex_);
+    ASSIGN_OR_RETURN(
+        content_, OpenImageContent(&core_->processes(),
+                                   {.path = directory + "/" + source.file,
+                                    .format = view.chain[static_cast<size_t>(place)].image.format,
+                                    .writable = false}));
+    position_ = request_.offset;
+    end_ = request_.offset + request_.length;
+    return absl::OkStatus();
+  };
+  absl::Status opened = open();
+  if (!opened.ok()) {
+    Close();
+    return done(opened);
+  }
+  Arm();
+  done(std::make_unique<Session>(shared_from_this()));
+}
+
+void Export::Arm() {
+  MutexLock lock(&mutex_);
+  if (idle_timer_ != 0) timer_->Cancel(idle_timer_);
+  idle_timer_ = closed_ ? 0 : timer_->RunAfter(kIdleMax, [weak = weak_from_this()] {
+    if (auto self = weak.lock(); self != nullptr) self->Close();
+  });
+}
+
+void Export::Next(PieceFn done) {
+  Arm();
+  absl::Status submitted = Submit([self = shared_from_this(), done](const absl::Status& admitted) {
+    done(admitted.ok() ? self->Read() : absl::StatusOr<ExportSession::Piece>(admitted));
+  });
+  if (!submitted.ok()) done(submitted);
+}
+
+absl::StatusOr<ExportSession::Piece> Export::Read() {
+  MutexLock lock(&content_mutex_);
+  if (content_ == nullptr) {
+    return Error(Reason::kDeadline, "the export was given up: nothing was asked for a minute");
+  }
+  ExportSession::Piece piece;
+  if (position_ >= end_) {
+    piece.last = true;
+    piece.total = total_;
+    return piece;
+  }
+  ContentChunk& chunk = piece.chunk;
+  chunk.offset = position_;
+  ContentExtent extent{.length = end_ - position_, .zero = true};
+  // A raw file that is shorter than its volume ends in zeros.
+  if (position_ < content_->size_bytes()) {
+    ASSIGN_OR_RETURN(
+        extent, content_->ExtentAt(position_, std::min(end_, content_->size_bytes()) - position_));
+  }
+  if (extent.zero) {
+    chunk.zero_length = extent.length;
+    chunk.crc32c = Crc32cOfZeros(0, extent.length);
+    total_.crc32c = Crc32cOfZeros(total_.crc32c, extent.length);
+  } else {
+    ASSIGN_OR_RETURN(chunk.data,
+                     content_->Read(position_, std::min(extent.length, request_.chunk_bytes)));
+    chunk.crc32c = Crc32c(0, chunk.data);
+    total_.crc32c = Crc32c(total_.crc32c, chunk.data);
+  }
+  position_ += chunk.length();
+  total_.bytes += chunk.length();
+  return piece;
+}
+
+// Closing waits for the child, so it is done elsewhere; the volume is free when it is closed.
+void Export::Close() {
+  LockQueue::Ticket ticket = 0;
+  {
+    MutexLock lock(&mutex_);
+    if (closed_) return;
+    closed_ = true;
+    ticket = ticket_;
+    if (idle_timer_ != 0) timer_->Cancel(idle_timer_);
+  }
+  auto close = [self = shared_from_this(), ticket](const absl::Status&) {
+    {
+      MutexLock lock(&self->content_mutex_);
+      self->content_.reset();
+    }
+    if (ticket != 0) self->conductor_->locks().Release(ticket);
+  };
+  if (!conductor_->control().Submit({.run = close}).ok()) close(absl::OkStatus());
+}
+
+}  // namespace
+
+void OpenExport(Core* core, Conductor* conductor, Timer* timer, ExportRequest request,
+                std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)> done) {
+  std::make_shared<Export>(core, conductor, timer, std::move(request))->Open(std::move(done));
+}
+
+}  // namespace cairn

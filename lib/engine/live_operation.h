@@ -1,0 +1,71 @@
+// An operation that has not ended, with what it needs while it runs.
+#ifndef CAIRN_LIB_ENGINE_LIVE_OPERATION_H_
+#define CAIRN_LIB_ENGINE_LIVE_OPERATION_H_
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "lib/base/cancel.h"
+#include "lib/base/mutex.h"
+#include "lib/catalog/records.h"
+#include "lib/chain/plan.h"
+#include "lib/engine/work.h"
+#include "lib/exec/lock_queue.h"
+#include "lib/share/share.h"
+
+namespace cairn {
+
+struct LiveOperation {
+  // Never changes.
+  std::string id;
+  OperationKind kind = OperationKind::kCreateVolume;
+  std::string volume_id;
+
+  // Only the thread that carries it out touches these; one does at a time, because it is dispatched
+  // again only after it was left.
+  std::unique_ptr<Work> work;
+  Plan plan;
+  bool planned = false;
+  size_t next_step = 0;
+  bool crossed = false;    // the point of no return is behind
+  bool recovered = false;  // taken up after a restart
+  Lane lane = Lane::kFast;
+  // Set once it can only end: undone first if `undoing`, then recorded with this error (OK:
+  // success).
+  std::optional<absl::Status> verdict;
+  bool undoing = false;
+
+  // Set when it waits for content; guarded by the conductor's mutex.
+  std::optional<ReceiveContentStep> receiving;
+  bool has_sender = false;  // also guarded by it
+
+  CancelSource cancel;
+  std::atomic<bool> cancel_asked{false};  // by a user; a stopping server also uses `cancel`
+  std::atomic<bool> content_complete{false};
+  // Whoever sets it to true carries it on: from the lock queue or from a wait for content, but only
+  // one.
+  std::atomic<bool> taken{false};
+  std::atomic<bool> granted{false};  // its locks are
+  std::atomic<LockQueue::Ticket> ticket{0};
+
+  mutable Mutex mutex;
+  // As users see it, with live progress.
+  OperationRecord record ABSL_GUARDED_BY(mutex);
+  int64_t earlier_bytes ABSL_GUARDED_BY(mutex) = 0;  // of the steps before this one
+  absl::Time last_notice ABSL_GUARDED_BY(mutex) = absl::InfinitePast();
+
+  OperationPtr Seen() const {
+    MutexLock lock(&mutex);
+    return std::make_shared<const OperationRecord>(record);
+  }
+};
+
+using LivePtr = std::shared_ptr<LiveOperation>;
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_ENGINE_LIVE_OPERATION_H_

@@ -1,0 +1,132 @@
+// What one kind of operation does: its checks, its plan, and what it changes in the records. The
+// conductor does the rest: order, journal, steps, undo, recovery. One class a kind, in work/.
+//
+// After a restart the object is made anew from the journalled request, so everything that must
+// survive is in the request (whose ids Admit fills in), in the records or in the plan.
+#ifndef CAIRN_LIB_ENGINE_WORK_H_
+#define CAIRN_LIB_ENGINE_WORK_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/cancel.h"
+#include "lib/catalog/catalog.h"
+#include "lib/chain/plan.h"
+#include "lib/engine/core.h"
+#include "lib/engine/requests.h"
+#include "lib/exec/lock_queue.h"
+
+namespace cairn {
+
+struct Admission {
+  std::string volume_id;       // the volume that it works on
+  std::string target;          // what it is about: the volume's, snapshot's or attachment's id
+  std::vector<LockKey> locks;  // volume ids
+  Transaction records;         // appear together with the operation
+  // Nothing to do on the share: the operation is recorded as ended, with `records`.
+  bool immediate = false;
+  // Another operation does, or has done, this very thing: its id. It is the answer while it is
+  // kept.
+  std::string same_operation;
+};
+
+class Work {
+ public:
+  virtual ~Work() = default;
+
+  virtual const Request& request() const = 0;
+
+  // Checks fields and states from memory and fills in what the caller left open. Changes nothing.
+  virtual absl::StatusOr<Admission> Admit() = 0;
+
+  // The share on whose lane it is planned; empty: none is needed.
+  virtual std::string HomeShare() const { return {}; }
+  // With the locks held, on the lane: looks at the files, checks states again (what was ahead in
+  // the queue may have changed them), and says what to do.
+  virtual absl::StatusOr<Plan> MakePlan() { return Plan{}; }
+
+  // What changes in the records: with the journalled plan; at the point of no return; at the end.
+  virtual void Began(Transaction&) {}
+  virtual void Crossed(Transaction&) {}
+  virtual void Succeeded(Transaction& records) = 0;
+  // `crossed`: it failed after the point of no return.
+  virtual void Failed(const absl::Status& /*error*/, bool /*crossed*/, Transaction&) {}
+};
+
+// `operation_id`: for current_operation of the records.
+std::unique_ptr<Work> MakeWork(Core& core, Request request, const std::string& operation_id);
+
+// Each kind's constructor, in work/<kind>.cc.
+std::unique_ptr<Work> MakeCreateVolume(Core&, CreateVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeUpdateVolume(Core&, UpdateVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeDeleteVolume(Core&, DeleteVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeExtendVolume(Core&, ExtendVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeMigrateVolume(Core&, MigrateVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeAttachVolume(Core&, AttachVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeDetachVolume(Core&, DetachVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeAdoptVolume(Core&, AdoptVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeImportVolume(Core&, ImportVolumeRequest, const std::string&);
+std::unique_ptr<Work> MakeCreateSnapshot(Core&, CreateSnapshotRequest, const std::string&);
+std::unique_ptr<Work> MakeUpdateSnapshot(Core&, UpdateSnapshotRequest, const std::string&);
+std::unique_ptr<Work> MakeDeleteSnapshot(Core&, DeleteSnapshotRequest, const std::string&);
+std::unique_ptr<Work> MakeRevertToSnapshot(Core&, RevertToSnapshotRequest, const std::string&);
+
+// What most kinds share: the core, the request with its ids, and changes of a record by id.
+template <typename R>
+class WorkOn : public Work {
+ public:
+  WorkOn(Core& core, R request, std::string operation_id)
+      : core_(core), operation_id_(std::move(operation_id)), request_(std::move(request)) {}
+  const Request& request() const final { return request_; }
+
+ protected:
+  R& r() { return std::get<R>(request_); }
+  const R& r() const { return std::get<R>(request_); }
+
+  // Puts a changed copy of the record, if it is there.
+  template <typename F>
+  void ChangeVolume(const std::string& id, Transaction& records, F&& change) const {
+    VolumePtr volume = core_.catalog().FindVolume(id);
+    if (volume == nullptr) return;
+    VolumeRecord changed = *volume;
+    change(changed);
+    changed.update_time = core_.clock().Now();
+    records.put_volumes.push_back(std::move(changed));
+  }
+  template <typename F>
+  void ChangeSnapshot(const std::string& id, Transaction& records, F&& change) const {
+    SnapshotPtr snapshot = core_.catalog().FindSnapshot(id);
+    if (snapshot == nullptr) return;
+    SnapshotRecord changed = *snapshot;
+    change(changed);
+    changed.update_time = core_.clock().Now();
+    records.put_snapshots.push_back(std::move(changed));
+  }
+  // While the operation runs the volume says so, and at its end it is as `state` says.
+  void Enter(const std::string& id, VolumeState state, Transaction& records) const {
+    ChangeVolume(id, records, [&](VolumeRecord& v) {
+      v.state = state;
+      v.current_operation = operation_id_;
+    });
+  }
+  void Settle(VolumeRecord& volume) const {
+    volume.state = SettledState(volume);
+    volume.state_reason.clear();
+    if (volume.current_operation == operation_id_) volume.current_operation.clear();
+  }
+  void Leave(const std::string& id, Transaction& records) const {
+    ChangeVolume(id, records, [&](VolumeRecord& v) { Settle(v); });
+  }
+
+  Core& core_;
+  const std::string operation_id_;
+
+ private:
+  Request request_;
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_ENGINE_WORK_H_

@@ -1,0 +1,156 @@
+// AdoptVolume: files that already lie on a share, with their map, become a volume. Nothing on the
+// share is changed.
+#include <fmt/format.h>
+
+#include "lib/base/id.h"
+#include "lib/base/size.h"
+#include "lib/base/status.h"
+#include "lib/engine/fields.h"
+#include "lib/engine/work.h"
+#include "lib/engine/work/new_volume.h"
+
+namespace cairn {
+namespace {
+
+class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
+ public:
+  using WorkOn::WorkOn;
+
+  absl::StatusOr<Admission> Admit() override {
+    RETURN_IF_ERROR(CheckIds());
+    RETURN_IF_ERROR(CheckText("name", r().name));
+    RETURN_IF_ERROR(CheckLabels(r().labels));
+    ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(r().pool));
+    r().pool = pool->options().name;
+    if (r().share.empty()) return InvalidField("share", "is required");
+    AskedVolume asked{r().volume_id,
+                      r().name,
+                      r().pool,
+                      r().share,
+                      0,
+                      r().format,
+                      r().labels,
+                      {VolumeSource::Kind::kAdopted, r().file_name}};
+    ASSIGN_OR_RETURN(auto same, FindSameVolume(core_, asked));
+    if (same.has_value()) return *std::move(same);
+    // Its files take what they take already: nothing is held for it.
+    ASSIGN_OR_RETURN(PlacedVolume placed, PlaceVolume(core_, *pool, asked, 0, operation_id_));
+    Admission admission;
+    admission.volume_id = admission.target = r().volume_id;
+    admission.locks.push_back({r().volume_id, true});
+    admission.records.put_volumes.push_back(std::move(placed.record));
+    return admission;
+  }
+
+  std::string HomeShare() const override { return r().share; }
+
+  absl::StatusOr<Plan> MakePlan() override {
+    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
+    ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(r().share));
+    ASSIGN_OR_RETURN(auto map, ReadInfoMap(core_.files(), directory, r().volume_id));
+    const std::string active = map.has_value() ? map->active : BaseFileName(r().volume_id);
+    if (auto found = core_.files().Stat(directory + "/" + active);
+        absl::IsNotFound(found.status())) {
+      return Error(Reason::kFileNotFound, fmt::format("there is no {} on {}", active, r().share),
+                   {{"file", active}, {"share", r().share}});
+    }
+    found_ = *volume;
+    ASSIGN_OR_RETURN(Chain chain, ReadChain(core_.files(), directory, r().volume_id, active,
+                                            volume->base_format));
+    found_.active_file = active;
+    found_.size_bytes = chain.back().image.virtual_size;
+    RETURN_IF_ERROR(CheckVolumeSize("size_bytes", found_.size_bytes));
+    found_.chain.clear();
+    for (const ChainLink& link : chain) found_.chain.push_back(link.file);
+    if (map.has_value()) RETURN_IF_ERROR(FindSnapshots(*map, chain));
+    return Plan{};
+  }
+
+  void Began(Transaction& records) override {
+    ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
+      v.active_file = found_.active_file;
+      v.size_bytes = found_.size_bytes;
+      v.chain = found_.chain;
+    });
+    records.put_snapshots = snapshots_;
+  }
+
+  void Succeeded(Transaction& records) override {
+    ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
+      Settle(v);
+      core_.Measure(v);
+    });
+    for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(r().volume_id)) {
+      ChangeSnapshot(snapshot->id, records,
+                     [](SnapshotRecord& s) { s.state = SnapshotState::kAvailable; });
+    }
+  }
+
+  void Failed(const absl::Status&, bool, Transaction& records) override {
+    for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(r().volume_id)) {
+      records.remove_snapshots.push_back(snapshot->id);
+    }
+    records.remove_volumes.push_back(r().volume_id);
+  }
+
+ private:
+  absl::Status CheckIds() {
+    constexpr std::string_view kPrefix = "volume-";
+    std::string_view name = r().file_name;
+    auto id = name.starts_with(kPrefix) ? ParseId("file_name", name.substr(kPrefix.size()))
+                                        : absl::StatusOr<std::string>(absl::UnknownError(""));
+    if (!id.ok()) {
+      return InvalidField("file_name", "must be volume-<uuid>, the name of the base file",
+                          r().file_name);
+    }
+    if (r().volume_id.empty()) r().volume_id = *id;
+    ASSIGN_OR_RETURN(r().volume_id, ParseId("volume_id", r().volume_id));
+    if (BaseFileName(r().volume_id) != r().file_name) {
+      return InvalidField("volume_id", "must be the UUID in file_name", r().volume_id);
+    }
+    return absl::OkStatus();
+  }
+
+  // Each key of the map becomes a snapshot; its content is the backing file of its layer.
+  absl::Status FindSnapshots(const InfoMap& map, const Chain& chain) {
+    for (const auto& [id, layer] : map.layers) {
+      const int position = IndexOf(chain, layer);
+      if (!IsCanonicalId(id) || position < 1) {
+        return Error(Reason::kMapCorrupt,
+                     fmt::format("the map names snapshot \"{}\" with layer {}, which is not in the "
+                                 "chain of {}",
+                                 id, layer, map.active),
+                     {{"volume", r().volume_id}, {"snapshot", id}});
+      }
+      if (core_.catalog().FindSnapshot(id) != nullptr) {
+        return Error(Reason::kSnapshotExists, fmt::format("snapshot {} exists already", id),
+                     {{"snapshot", id}});
+      }
+      const ChainLink& held = chain[static_cast<size_t>(position) - 1];
+      SnapshotRecord snapshot;
+      snapshot.id = id;
+      snapshot.volume_id = r().volume_id;
+      snapshot.state = SnapshotState::kCreating;
+      snapshot.size_bytes = held.image.virtual_size;
+      snapshot.file = held.file;
+      snapshot.layer = layer;
+      // The order of the chain is the order of their making; the times of the files do not tell it.
+      snapshot.create_time = found_.create_time + absl::Microseconds(position);
+      snapshot.update_time = snapshot.create_time;
+      snapshots_.push_back(std::move(snapshot));
+    }
+    return absl::OkStatus();
+  }
+
+  VolumeRecord found_;
+  std::vector<SnapshotRecord> snapshots_;
+};
+
+}  // namespace
+
+std::unique_ptr<Work> MakeAdoptVolume(Core& core, AdoptVolumeRequest request,
+                                      const std::string& operation_id) {
+  return std::make_unique<AdoptVolume>(core, std::move(request), operation_id);
+}
+
+}  // namespace cairn

@@ -1,0 +1,157 @@
+// DeleteSnapshot, of a volume that nobody has open: its layer is merged into the file below.
+#include <fmt/format.h>
+
+#include "lib/base/id.h"
+#include "lib/base/size.h"
+#include "lib/base/status.h"
+#include "lib/engine/work.h"
+
+namespace cairn {
+namespace {
+
+class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
+ public:
+  using WorkOn::WorkOn;
+
+  absl::StatusOr<Admission> Admit() override {
+    ASSIGN_OR_RETURN(r().snapshot_id, ParseId("snapshot_id", r().snapshot_id));
+    Admission admission;
+    admission.target = r().snapshot_id;
+    SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
+    if (snapshot == nullptr && r().allow_missing) {
+      admission.immediate = true;
+      return admission;
+    }
+    ASSIGN_OR_RETURN(snapshot, core_.Snapshot(r().snapshot_id));
+    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(snapshot->volume_id));
+    RETURN_IF_ERROR(Check(*volume));
+    ASSIGN_OR_RETURN(Share * share, core_.ShareOf(*volume));
+    RETURN_IF_ERROR(share->CheckUsable());
+    admission.volume_id = volume->id;
+    admission.locks.push_back({volume->id, true});
+    return admission;
+  }
+
+  std::string HomeShare() const override {
+    SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
+    VolumePtr volume =
+        snapshot == nullptr ? nullptr : core_.catalog().FindVolume(snapshot->volume_id);
+    return volume == nullptr ? "" : volume->share;
+  }
+
+  absl::StatusOr<Plan> MakePlan() override {
+    SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
+    if (snapshot == nullptr && r().allow_missing) return Plan{};  // one ahead in the queue did it
+    ASSIGN_OR_RETURN(snapshot, core_.Snapshot(r().snapshot_id));
+    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(snapshot->volume_id));
+    RETURN_IF_ERROR(Check(*volume));
+    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    const int position = IndexOf(view.chain, snapshot->layer);
+    if (position == 0) {
+      return Error(
+          Reason::kChainCorrupt,
+          fmt::format("{} is the base of its chain, not the layer of a snapshot", snapshot->layer),
+          {{"volume", volume->id}, {"snapshot", snapshot->id}});
+    }
+    if (position > 0) RETURN_IF_ERROR(CheckMerge(*volume, view, static_cast<size_t>(position)));
+    return PlanDeleteSnapshot(view, snapshot->id);
+  }
+
+  void Began(Transaction& records) override {
+    SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
+    if (snapshot == nullptr) return;
+    ChangeVolume(snapshot->volume_id, records,
+                 [&](VolumeRecord& v) { v.current_operation = operation_id_; });
+  }
+
+  void Crossed(Transaction& records) override {
+    ChangeSnapshot(r().snapshot_id, records,
+                   [](SnapshotRecord& s) { s.state = SnapshotState::kDeleting; });
+  }
+
+  void Succeeded(Transaction& records) override {
+    SnapshotPtr gone = core_.catalog().FindSnapshot(r().snapshot_id);
+    if (gone == nullptr) return;
+    // What lay on the removed layer lies on the file below now.
+    for (const SnapshotPtr& other : core_.catalog().SnapshotsOf(gone->volume_id)) {
+      if (other->id == gone->id || other->file != gone->layer) continue;
+      ChangeSnapshot(other->id, records, [&](SnapshotRecord& s) { s.file = gone->file; });
+    }
+    records.remove_snapshots.push_back(gone->id);
+    ChangeVolume(gone->volume_id, records, [&](VolumeRecord& v) {
+      std::erase(v.chain, gone->layer);
+      if (!v.chain.empty()) v.active_file = v.chain.back();
+      Settle(v);
+      core_.Measure(v);
+    });
+  }
+
+  void Failed(const absl::Status& error, bool crossed, Transaction& records) override {
+    SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
+    if (snapshot == nullptr) return;
+    if (crossed) {
+      ChangeSnapshot(snapshot->id, records, [&](SnapshotRecord& s) {
+        s.state = SnapshotState::kError;
+        s.state_reason = fmt::format(
+            "its deletion failed half-way, so it can no longer be restored; the volume is as it "
+            "was. "
+            "Delete it again: {}",
+            Describe(error));
+      });
+    }
+    ChangeVolume(snapshot->volume_id, records, [&](VolumeRecord& v) {
+      if (v.current_operation == operation_id_) v.current_operation.clear();
+    });
+  }
+
+ private:
+  static absl::Status Check(const VolumeRecord& volume) {
+    if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
+      return WrongState(volume, "delete a snapshot of");
+    }
+    return volume.attachments.empty() ? absl::OkStatus() : InUse(volume, "delete a snapshot of");
+  }
+
+  // Everything that could stop the merge is looked at before it begins, because it cannot be
+  // undone.
+  absl::Status CheckMerge(const VolumeRecord& volume, const ChainView& view, size_t i) {
+    ASSIGN_OR_RETURN(Share * share, core_.ShareOf(volume));
+    const ChainLink& layer = view.chain[i];
+    const ChainLink& below = view.chain[i - 1];
+    RETURN_IF_ERROR(
+        CheckOnlyUser(core_.files(), share->directory(), volume.id, below.file, layer.file));
+    const std::string above = i + 1 < view.chain.size() ? view.chain[i + 1].file : "";
+    RETURN_IF_ERROR(CheckOnlyUser(core_.files(), share->directory(), volume.id, layer.file, above));
+    return CheckRoom(*share, layer, below);
+  }
+
+  // The merge may need as much room below as the layer takes; the exact figure is worked out only
+  // when that is more than there is. The map and a few tables are written besides.
+  absl::Status CheckRoom(Share& share, const ChainLink& layer, const ChainLink& below) {
+    constexpr int64_t kMetadataBytes = 64 * kKiB;
+    ASSIGN_OR_RETURN(FileSystemStat room, core_.files().StatFileSystem(share.directory()));
+    int64_t needed = layer.image.physical_bytes + kMetadataBytes;
+    if (needed > room.available_bytes) {
+      ASSIGN_OR_RETURN(needed, core_.tool().MeasureCommit(share.directory(), layer.file, below.file,
+                                                          below.image.format, CancelToken()));
+      needed += kMetadataBytes;
+    }
+    if (needed <= room.available_bytes) return absl::OkStatus();
+    return Error(
+        Reason::kNoSpace,
+        fmt::format("merging {} into {} needs {} on {}, which has {}", layer.file, below.file,
+                    FormatSize(needed), share.address(), FormatSize(room.available_bytes)),
+        {{"share", share.address()},
+         {"requested", std::to_string(needed)},
+         {"available", std::to_string(room.available_bytes)}});
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Work> MakeDeleteSnapshot(Core& core, DeleteSnapshotRequest request,
+                                         const std::string& operation_id) {
+  return std::make_unique<DeleteSnapshot>(core, std::move(request), operation_id);
+}
+
+}  // namespace cairn

@@ -1,0 +1,204 @@
+#include "lib/exec/executor.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <list>
+#include <system_error>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "lib/base/status.h"
+#include "lib/os/deadline.h"
+
+namespace cairn {
+namespace {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+struct Queued {
+  Task task;
+  SteadyTime since;
+};
+
+struct Worker {
+  std::thread thread;
+  bool ended = false;  // it touches nothing any more
+};
+
+}  // namespace
+
+struct Executor::State : std::enable_shared_from_this<State> {
+  explicit State(ExecutorOptions options) : options(std::move(options)) {}
+
+  const ExecutorOptions options;
+
+  Mutex mutex;
+  CondVar work_or_stop;
+  CondVar worker_ended;
+  std::deque<Queued> queue ABSL_GUARDED_BY(mutex);
+  std::list<Worker> workers ABSL_GUARDED_BY(mutex);
+  int threads_alive ABSL_GUARDED_BY(mutex) = 0;  // with those that Shutdown left behind
+  int threads_busy ABSL_GUARDED_BY(mutex) = 0;
+  int64_t finished_total ABSL_GUARDED_BY(mutex) = 0;
+  int64_t refused_total ABSL_GUARDED_BY(mutex) = 0;
+  bool stopping ABSL_GUARDED_BY(mutex) = false;
+
+  // False when the system has no more threads to give.
+  bool StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  absl::Status Refuse(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  absl::Status Admit(const Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  void RunTasks();
+  bool AllEnded() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+};
+
+bool Executor::State::StartThread() {
+  Worker& worker = workers.emplace_back();
+  try {
+    worker.thread = std::thread([state = shared_from_this(), &worker] {
+      // Linux refuses names of more than 15 characters.
+      pthread_setname_np(pthread_self(), state->options.name.substr(0, 15).c_str());
+      state->RunTasks();
+      MutexLock lock(&state->mutex);
+      worker.ended = true;
+      --state->threads_alive;
+      state->worker_ended.NotifyAll();
+    });
+  } catch (const std::system_error&) {
+    workers.pop_back();
+    return false;
+  }
+  ++threads_alive;
+  return true;
+}
+
+absl::Status Executor::State::Refuse(absl::Status why) {
+  ++refused_total;
+  return why;
+}
+
+absl::Status Executor::State::Admit(const Task& task) {
+  if (stopping) return Refuse(Error(Reason::kShuttingDown, "the server is shutting down"));
+  absl::Duration left = task.deadline - absl::Now();
+  if (left <= absl::ZeroDuration() || left < task.needs) {
+    return Refuse(Error(
+        Reason::kDeadline,
+        fmt::format("not begun: the deadline came too near in the queue of {}", options.name)));
+  }
+  return absl::OkStatus();
+}
+
+void Executor::State::RunTasks() {
+  while (true) {
+    Task task;
+    absl::Status admitted;
+    {
+      MutexLock lock(&mutex);
+      while (queue.empty() && !stopping) work_or_stop.Wait(&mutex);
+      if (queue.empty()) return;
+      task = std::move(queue.front().task);
+      queue.pop_front();
+      admitted = Admit(task);
+      ++threads_busy;
+    }
+    task.run(admitted);
+    // What it holds is given up before it counts as finished.
+    task.run = nullptr;
+    MutexLock lock(&mutex);
+    --threads_busy;
+    if (admitted.ok()) ++finished_total;
+  }
+}
+
+bool Executor::State::AllEnded() const {
+  for (const Worker& worker : workers) {
+    // An earlier Shutdown gave up those that cannot be joined.
+    if (!worker.ended && worker.thread.joinable()) return false;
+  }
+  return true;
+}
+
+Executor::Executor(ExecutorOptions options) {
+  options.threads = std::max(options.threads, 1);
+  options.queue_max = std::max(options.queue_max, 0);
+  state_ = std::make_shared<State>(std::move(options));
+}
+
+Executor::~Executor() { Shutdown(absl::InfiniteDuration()); }
+
+absl::Status Executor::Submit(Task task) {
+  State& state = *state_;
+  MutexLock lock(&state.mutex);
+  if (state.stopping) {
+    return state.Refuse(Error(Reason::kShuttingDown, "the server is shutting down"));
+  }
+  const ExecutorOptions& options = state.options;
+  int queued = static_cast<int>(state.queue.size());
+  int threads_free = options.threads - state.threads_busy;
+  // What a free thread is about to take does not count as waiting.
+  if (queued >= options.queue_max + threads_free) {
+    return state.Refuse(Error(Reason::kQueueFull,
+                              fmt::format("{}: {} tasks are waiting already", options.name, queued),
+                              {{"queue", options.name}}));
+  }
+  int threads_idle = state.threads_alive - state.threads_busy;
+  if (queued >= threads_idle && state.threads_alive < options.threads) {
+    // A thread less is bearable as long as there is one.
+    if (!state.StartThread() && state.threads_alive == 0) {
+      return state.Refuse(
+          Error(Reason::kInternal, fmt::format("{}: cannot start a thread", options.name)));
+    }
+  }
+  state.queue.push_back({std::move(task), std::chrono::steady_clock::now()});
+  state.work_or_stop.NotifyOne();
+  return absl::OkStatus();
+}
+
+bool Executor::Shutdown(absl::Duration grace) {
+  State& state = *state_;
+  std::list<Worker> ended;
+  bool all_ended;
+  {
+    MutexLock lock(&state.mutex);
+    state.stopping = true;
+    state.work_or_stop.NotifyAll();
+    // All threads may be stuck, yet what is queued must be told.
+    if (!state.queue.empty() && state.threads_busy == state.threads_alive) state.StartThread();
+    const Deadline deadline(grace);
+    while (!state.AllEnded() && !deadline.passed()) {
+      state.worker_ended.WaitFor(&state.mutex, std::min(deadline.left(), absl::Seconds(10)));
+    }
+    for (auto worker = state.workers.begin(); worker != state.workers.end();) {
+      auto current = worker++;
+      if (current->ended) {
+        ended.splice(ended.end(), state.workers, current);
+      } else if (current->thread.joinable()) {
+        current->thread.detach();
+      }
+    }
+    all_ended = state.threads_alive == 0;
+  }
+  for (Worker& worker : ended) {
+    if (worker.thread.joinable()) worker.thread.join();
+  }
+  return all_ended;
+}
+
+ExecutorStats Executor::stats() const {
+  State& state = *state_;
+  MutexLock lock(&state.mutex);
+  ExecutorStats stats;
+  stats.threads_busy = state.threads_busy;
+  stats.queued = static_cast<int>(state.queue.size());
+  stats.finished_total = state.finished_total;
+  stats.refused_total = state.refused_total;
+  if (!state.queue.empty()) {
+    stats.oldest_wait =
+        absl::FromChrono(std::chrono::steady_clock::now() - state.queue.front().since);
+  }
+  return stats;
+}
+
+}  // namespace cairn

@@ -1,0 +1,375 @@
+#include "lib/os/file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <utility>
+
+#include "lib/base/status.h"
+#include "lib/os/file_error.h"
+#include "lib/os/unique_fd.h"
+
+namespace cairn {
+namespace {
+
+// What the umask of the server takes away is given back after the creation.
+constexpr mode_t kNewFileMode = 0660;
+constexpr mode_t kNewDirectoryMode = 0755;
+constexpr mode_t kPermissionBits = 07777;
+
+FileStat ToFileStat(const struct stat& st) {
+  FileStat result;
+  result.size_bytes = st.st_size;
+  result.physical_bytes = int64_t{st.st_blocks} * 512;
+  result.is_regular = S_ISREG(st.st_mode);
+  result.is_directory = S_ISDIR(st.st_mode);
+  result.mode = st.st_mode & kPermissionBits;
+  result.uid = st.st_uid;
+  result.gid = st.st_gid;
+  result.inode = st.st_ino;
+  result.device = st.st_dev;
+  return result;
+}
+
+class PosixFile : public File {
+ public:
+  PosixFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  absl::StatusOr<std::string> ReadAt(int64_t offset, int64_t length) override;
+  absl::Status WriteAt(int64_t offset, std::string_view data) override;
+  absl::Status Truncate(int64_t size_bytes) override;
+  absl::Status Allocate(int64_t offset, int64_t length) override;
+  absl::Status CloneFrom(File& source) override;
+  absl::StatusOr<int64_t> CopyRangeFrom(File& source, int64_t offset, int64_t length) override;
+  absl::StatusOr<DataExtent> NextData(int64_t offset) override;
+  absl::StatusOr<FileStat> Stat() override;
+  absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
+  absl::Status Sync() override;
+
+ private:
+  const UniqueFd fd_;
+  const std::string path_;
+};
+
+absl::StatusOr<std::string> PosixFile::ReadAt(int64_t offset, int64_t length) {
+  if (length < 0) return FileError(EINVAL, "pread", path_);
+  std::string data(static_cast<size_t>(length), '\0');
+  size_t done = 0;
+  while (done < data.size()) {
+    ssize_t n = RetryOnEintr([&] {
+      return pread(fd_.get(), data.data() + done, data.size() - done,
+                   offset + static_cast<int64_t>(done));
+    });
+    if (n < 0) return FileError(errno, "pread", path_);
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  data.resize(done);
+  return data;
+}
+
+absl::Status PosixFile::WriteAt(int64_t offset, std::string_view data) {
+  while (!data.empty()) {
+    ssize_t n = RetryOnEintr([&] { return pwrite(fd_.get(), data.data(), data.size(), offset); });
+    if (n < 0) return FileError(errno, "pwrite", path_);
+    // A write that makes no progress and names no error would be repeated for ever.
+    if (n == 0) return FileError(EIO, "pwrite", path_);
+    data.remove_prefix(static_cast<size_t>(n));
+    offset += n;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PosixFile::Truncate(int64_t size_bytes) {
+  if (RetryOnEintr([&] { return ftruncate(fd_.get(), size_bytes); }) != 0) {
+    return FileError(errno, "ftruncate", path_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PosixFile::Allocate(int64_t offset, int64_t length) {
+  if (length == 0) return absl::OkStatus();  // EINVAL to the kernel
+  if (RetryOnEintr([&] { return fallocate(fd_.get(), 0, offset, length); }) != 0) {
+    return OptionalCallError(errno, "fallocate", path_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PosixFile::CloneFrom(File& source) {
+  auto* from = dynamic_cast<PosixFile*>(&source);
+  if (from == nullptr) return OptionalCallError(EXDEV, "clone to", path_);
+  if (RetryOnEintr([&] { return ioctl(fd_.get(), FICLONE, from->fd_.get()); }) != 0) {
+    return OptionalCallError(errno, "clone to", path_);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> PosixFile::CopyRangeFrom(File& source, int64_t offset, int64_t length) {
+  auto* from = dynamic_cast<PosixFile*>(&source);
+  if (from == nullptr) return OptionalCallError(EXDEV, "copy_file_range to", path_);
+  // The kernel copies at most about 2 GiB a call, and rounds down itself.
+  off64_t in = offset;
+  off64_t out = offset;
+  ssize_t n = RetryOnEintr([&] {
+    return copy_file_range(from->fd_.get(), &in, fd_.get(), &out, static_cast<size_t>(length), 0);
+  });
+  if (n < 0) return OptionalCallError(errno, "copy_file_range to", path_);
+  return n;
+}
+
+absl::StatusOr<DataExtent> PosixFile::NextData(int64_t offset) {
+  off_t data = RetryOnEintr([&] { return lseek(fd_.get(), offset, SEEK_DATA); });
+  if (data < 0 && errno == ENXIO) return DataExtent{offset, 0};
+  if (data < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {
+    // No map of the holes here: everything counts as data.
+    ASSIGN_OR_RETURN(FileStat stat, Stat());
+    return DataExtent{offset, std::max<int64_t>(stat.size_bytes - offset, 0)};
+  }
+  if (data < 0) return FileError(errno, "lseek", path_);
+  off_t hole = RetryOnEintr([&] { return lseek(fd_.get(), data, SEEK_HOLE); });
+  // ENXIO: the file was cut short between the two calls.
+  if (hole < 0 && errno == ENXIO) return DataExtent{offset, 0};
+  if (hole < 0) return FileError(errno, "lseek", path_);
+  return DataExtent{data, hole - data};
+}
+
+absl::StatusOr<FileStat> PosixFile::Stat() {
+  struct stat st;
+  if (RetryOnEintr([&] { return fstat(fd_.get(), &st); }) != 0) {
+    return FileError(errno, "fstat", path_);
+  }
+  return ToFileStat(st);
+}
+
+absl::Status PosixFile::SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) {
+  bool change_owner = uid != static_cast<uid_t>(-1) || gid != static_cast<gid_t>(-1);
+  if (change_owner && RetryOnEintr([&] { return fchown(fd_.get(), uid, gid); }) != 0) {
+    return FileError(errno, "fchown", path_);
+  }
+  // After fchown, which may clear mode bits.
+  if (RetryOnEintr([&] { return fchmod(fd_.get(), mode); }) != 0) {
+    return FileError(errno, "fchmod", path_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PosixFile::Sync() {
+  if (RetryOnEintr([&] { return fsync(fd_.get()); }) != 0) return FileError(errno, "fsync", path_);
+  return absl::OkStatus();
+}
+
+int OpenFlags(OpenMode mode) {
+  switch (mode) {
+    case OpenMode::kRead:
+      return O_RDONLY;
+    case OpenMode::kReadWrite:
+      return O_RDWR;
+    case OpenMode::kCreate:
+      return O_RDWR | O_CREAT | O_EXCL;
+    case OpenMode::kCreateNew:
+      return O_RDWR | O_CREAT | O_TRUNC;
+  }
+  return O_RDONLY;
+}
+
+bool Creates(OpenMode mode) { return mode == OpenMode::kCreate || mode == OpenMode::kCreateNew; }
+
+// A symbolic link, device or FIFO where a file of ours should be was put there by somebody else.
+absl::Status NotRegular(int error_number, const std::string& path) {
+  return Error(Reason::kImageUnsafe, fmt::format("open {}: not a regular file", path),
+               {{"path", path}, {"errno", strerrorname_np(error_number)}});
+}
+
+absl::Status OpenError(int error_number, const std::string& path) {
+  switch (error_number) {
+    case ELOOP:   // a symbolic link
+    case EISDIR:  // a directory, for writing
+    case ENXIO:   // a socket
+      return NotRegular(error_number, path);
+    default:
+      return FileError(error_number, "open", path);
+  }
+}
+
+class PosixFileSystem : public FileSystem {
+ public:
+  absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
+  absl::StatusOr<FileStat> Stat(const std::string& path) override;
+  absl::Status Rename(const std::string& from, const std::string& to) override;
+  absl::Status Remove(const std::string& path) override;
+  absl::Status SyncDirectory(const std::string& path) override;
+  absl::Status MakeDirectories(const std::string& path) override;
+  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override;
+  absl::StatusOr<FileSystemStat> StatFileSystem(const std::string& path) override;
+};
+
+absl::StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& path,
+                                                            OpenMode mode) {
+  // O_NONBLOCK: a FIFO must not hold the thread until it is recognised below.
+  int flags = OpenFlags(mode) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), flags, kNewFileMode); }));
+  if (!fd.valid()) return OpenError(errno, path);
+  struct stat st;
+  if (RetryOnEintr([&] { return fstat(fd.get(), &st); }) != 0) {
+    return FileError(errno, "fstat", path);
+  }
+  if (!S_ISREG(st.st_mode)) return NotRegular(S_ISDIR(st.st_mode) ? EISDIR : EINVAL, path);
+  if (fcntl(fd.get(), F_SETFL, OpenFlags(mode) & O_ACCMODE) != 0) {
+    return FileError(errno, "fcntl", path);
+  }
+  if (Creates(mode) && (st.st_mode & kPermissionBits) != kNewFileMode &&
+      RetryOnEintr([&] { return fchmod(fd.get(), kNewFileMode); }) != 0) {
+    return FileError(errno, "fchmod", path);
+  }
+  return std::make_unique<PosixFile>(std::move(fd), path);
+}
+
+absl::StatusOr<FileStat> PosixFileSystem::Stat(const std::string& path) {
+  struct stat st;
+  if (RetryOnEintr([&] { return lstat(path.c_str(), &st); }) != 0) {
+    return FileError(errno, "stat", path);
+  }
+  return ToFileStat(st);
+}
+
+absl::Status PosixFileSystem::Rename(const std::string& from, const std::string& to) {
+  if (RetryOnEintr([&] { return rename(from.c_str(), to.c_str()); }) != 0) {
+    return ErrnoError(errno, fmt::format("rename {} to {}", from, to),
+                      {{"path", from}, {"to", to}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PosixFileSystem::Remove(const std::string& path) {
+  if (RetryOnEintr([&] { return unlink(path.c_str()); }) != 0 && errno != ENOENT) {
+    return FileError(errno, "unlink", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PosixFileSystem::SyncDirectory(const std::string& path) {
+  UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!fd.valid()) return FileError(errno, "open", path);
+  if (RetryOnEintr([&] { return fsync(fd.get()); }) != 0) return FileError(errno, "fsync", path);
+  return absl::OkStatus();
+}
+
+absl::Status PosixFileSystem::MakeDirectories(const std::string& path) {
+  // Symbolic links in a configured directory are the operator's, so they are followed.
+  struct stat st;
+  if (RetryOnEintr([&] { return stat(path.c_str(), &st); }) == 0) {
+    return S_ISDIR(st.st_mode) ? absl::OkStatus() : FileError(ENOTDIR, "mkdir", path);
+  }
+  if (errno != ENOENT) return FileError(errno, "stat", path);
+  size_t last = path.find_last_not_of('/');
+  size_t slash = last == std::string::npos ? last : path.find_last_of('/', last);
+  if (slash != std::string::npos && slash > 0) {
+    RETURN_IF_ERROR(MakeDirectories(path.substr(0, slash)));
+  }
+  if (RetryOnEintr([&] { return mkdir(path.c_str(), kNewDirectoryMode); }) != 0) {
+    // Somebody else may have made it meanwhile.
+    const int error_number = errno;
+    bool made = error_number == EEXIST && stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+    return made ? absl::OkStatus() : FileError(error_number, "mkdir", path);
+  }
+  if (RetryOnEintr([&] { return chmod(path.c_str(), kNewDirectoryMode); }) != 0) {
+    return FileError(errno, "chmod", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> PosixFileSystem::List(const std::string& path) {
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+  if (directory == nullptr) return FileError(errno, "opendir", path);
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* entry = readdir(directory.get());
+    if (entry == nullptr) break;
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return FileError(errno, "readdir", path);
+  return names;
+}
+
+// A server may claim any number of blocks.
+int64_t SaturatedProduct(uint64_t blocks, uint64_t block_bytes) {
+  int64_t product;
+  if (__builtin_mul_overflow(blocks, block_bytes, &product)) {
+    return std::numeric_limits<int64_t>::max();
+  }
+  return product;
+}
+
+absl::StatusOr<FileSystemStat> PosixFileSystem::StatFileSystem(const std::string& path) {
+  struct statvfs st;
+  if (RetryOnEintr([&] { return statvfs(path.c_str(), &st); }) != 0) {
+    return FileError(errno, "statvfs", path);
+  }
+  return FileSystemStat{SaturatedProduct(st.f_blocks, st.f_frsize),
+                        SaturatedProduct(st.f_bavail, st.f_frsize)};
+}
+
+absl::Status WriteDurably(FileSystem& files, const std::string& path,
+                          const ReplaceFileOptions& options, std::string_view content) {
+  ASSIGN_OR_RETURN(auto file, files.Open(path, OpenMode::kCreateNew));
+  RETURN_IF_ERROR(file->WriteAt(0, content));
+  bool keep_owner = options.uid == static_cast<uid_t>(-1) && options.gid == static_cast<gid_t>(-1);
+  // Open has set kNewFileMode already: no need for another call to the server.
+  if (!keep_owner || options.mode != kNewFileMode) {
+    RETURN_IF_ERROR(file->SetOwnerAndMode(options.uid, options.gid, options.mode));
+  }
+  return file->Sync();
+}
+
+}  // namespace
+
+FileSystem* FileSystem::Posix() {
+  static PosixFileSystem* const files = new PosixFileSystem;
+  return files;
+}
+
+absl::StatusOr<std::string> ReadWholeFile(FileSystem& files, const std::string& path,
+                                          int64_t max_bytes) {
+  constexpr int64_t kPieceMin = 64 << 10;  // files of /proc have no size
+  ASSIGN_OR_RETURN(auto file, files.Open(path, OpenMode::kRead));
+  ASSIGN_OR_RETURN(FileStat stat, file->Stat());
+  std::string content;
+  int64_t size = 0;
+  while (size <= max_bytes && stat.size_bytes <= max_bytes) {
+    // One byte more than there should be: the end of the file is seen without another call.
+    int64_t piece_max = std::max(stat.size_bytes - size + 1, kPieceMin);
+    piece_max = std::min(piece_max, max_bytes - size + 1);
+    ASSIGN_OR_RETURN(std::string piece, file->ReadAt(size, piece_max));
+    size += static_cast<int64_t>(piece.size());
+    content += piece;
+    if (static_cast<int64_t>(piece.size()) < piece_max && size <= max_bytes) return content;
+  }
+  return Error(Reason::kIoError, fmt::format("{} is larger than {} bytes", path, max_bytes),
+               {{"path", path}});
+}
+
+absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
+                         std::string_view content) {
+  std::string temporary = options.directory + "/" + options.temporary;
+  absl::Status status = WriteDurably(files, temporary, options, content);
+  if (status.ok()) status = files.Rename(temporary, options.directory + "/" + options.name);
+  if (!status.ok()) {
+    // The first error is the one to report.
+    files.Remove(temporary).IgnoreError();
+    return status;
+  }
+  return files.SyncDirectory(options.directory);
+}
+
+}  // namespace cairn

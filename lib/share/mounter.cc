@@ -1,0 +1,127 @@
+#include "lib/share/mounter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "lib/base/status.h"
+
+namespace cairn {
+namespace {
+
+// The kernel shows a source without the slashes at its end.
+std::string_view WithoutTrailingSlashes(std::string_view source) {
+  while (source.ends_with('/') && !source.ends_with(":/")) source.remove_suffix(1);
+  return source;
+}
+
+bool IsShare(const MountEntry& entry, std::string_view source) {
+  return entry.type.starts_with("nfs") &&
+         WithoutTrailingSlashes(entry.source) == WithoutTrailingSlashes(source);
+}
+
+// mount(8) has no exit code of its own for a missing mount.nfs, only these words.
+bool SaysHelperIsMissing(std::string_view stderr_text) {
+  return stderr_text.find("helper program") != std::string_view::npos ||
+         stderr_text.find("unknown filesystem type 'nfs'") != std::string_view::npos;
+}
+
+// Another attempt would fail in the same way.
+bool IsFinal(const absl::Status& status) {
+  return absl::IsCancelled(status) || HasReason(status, Reason::kToolMissing) ||
+         HasReason(status, Reason::kShuttingDown);
+}
+
+}  // namespace
+
+std::string NfsVersionOf(std::string_view mount_options) {
+  constexpr std::string_view kKey = "vers=";
+  while (!mount_options.empty()) {
+    size_t comma = mount_options.find(',');
+    std::string_view option = mount_options.substr(0, comma);
+    if (option.starts_with(kKey)) return std::string(option.substr(kKey.size()));
+    if (comma == std::string_view::npos) break;
+    mount_options.remove_prefix(comma + 1);
+  }
+  return "";
+}
+
+Mounter::Mounter(std::string source, std::string directory, MountOptions options,
+                 ShareSystem system)
+    : source_(std::move(source)),
+      directory_(std::move(directory)),
+      options_(std::move(options)),
+      system_(system) {}
+
+absl::StatusOr<std::optional<MountEntry>> Mounter::Find() const {
+  ASSIGN_OR_RETURN(std::vector<MountEntry> entries, system_.mounts->Read());
+  std::optional<MountEntry> entry = FindMount(entries, directory_);
+  if (!entry.has_value() || IsShare(*entry, source_)) return entry;
+  return Error(
+      Reason::kShareUnavailable,
+      fmt::format("{} holds another mount: {} (type {})", directory_, entry->source, entry->type),
+      {{"path", directory_}});
+}
+
+absl::Status Mounter::Mount(const std::string& share_options) {
+  RETURN_IF_ERROR(system_.files->MakeDirectories(directory_));
+  const int attempts = std::max(1, options_.attempts);
+  absl::Status status;
+  for (int attempt = 1; attempt <= attempts; ++attempt) {
+    status = MountOnce(share_options);
+    if (status.ok() || IsFinal(status)) return status;
+    if (attempt < attempts && !Pause()) break;
+  }
+  return Annotate(status, fmt::format("mount failed, {} attempt(s)", attempts));
+}
+
+absl::Status Mounter::MountOnce(const std::string& share_options) {
+  if (stop_.cancelled()) return Error(Reason::kShuttingDown, "the share is being shut down");
+  std::string options = options_.nfs_mount_options;
+  if (!options.empty() && !share_options.empty()) options += ',';
+  options += share_options;
+
+  ProcessSpec spec;
+  spec.argv = {"mount", "-t", "nfs"};
+  if (!options.empty()) spec.argv.insert(spec.argv.end(), {"-o", options});
+  spec.argv.insert(spec.argv.end(), {source_, directory_});
+  spec.timeout = options_.attempt_timeout;
+  spec.cancel = stop_.token();
+  ASSIGN_OR_RETURN(ProcessResult result, system_.processes->Run(spec));
+
+  // Only the kernel's table counts: "already mounted" may be said of something else, and a mount
+  // that reported success may be gone again.
+  ASSIGN_OR_RETURN(std::optional<MountEntry> entry, Find());
+  if (entry.has_value()) return absl::OkStatus();
+  if (SaysHelperIsMissing(result.stderr_text)) {
+    return Error(Reason::kToolMissing, "mount.nfs is not installed: install nfs-common",
+                 {{"tool", "mount.nfs"}, {"package", "nfs-common"}});
+  }
+  RETURN_IF_ERROR(CheckExit(spec, result));
+  return Error(Reason::kShareUnavailable,
+               fmt::format("mount reported success, but nothing is mounted on {}", directory_),
+               {{"path", directory_}});
+}
+
+bool Mounter::Pause() {
+  const absl::Time end = absl::Now() + options_.attempt_pause;
+  MutexLock lock(&mutex_);
+  while (!stop_.cancelled()) {
+    absl::Duration left = end - absl::Now();
+    if (left <= absl::ZeroDuration()) return true;
+    stopped_.WaitFor(&mutex_, left);
+  }
+  return false;
+}
+
+void Mounter::Stop() {
+  MutexLock lock(&mutex_);
+  stop_.Cancel();
+  stopped_.NotifyAll();
+}
+
+}  // namespace cairn

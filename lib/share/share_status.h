@@ -1,0 +1,36 @@
+// What is known about a share at one instant: plain values.
+#ifndef CAIRN_LIB_SHARE_SHARE_STATUS_H_
+#define CAIRN_LIB_SHARE_SHARE_STATUS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+
+namespace cairn {
+
+enum class ShareState { kMounting, kOnline, kDegraded, kUnreachable, kDraining };
+std::string_view ShareStateName(ShareState state);  // "ONLINE"
+
+struct ShareCapacity {
+  int64_t total_bytes = 0;
+  int64_t available_bytes = 0;
+  int64_t allocated_bytes = 0;  // apparent size of the files on it, without *snapshot* paths
+};
+
+struct ShareStatus {
+  // kDraining stands for a share that works but takes no new volumes; one that drains and does not
+  // work either is shown as kUnreachable or kMounting.
+  ShareState state = ShareState::kMounting;
+  absl::Time since;
+  std::string last_error;  // empty when well
+  absl::Duration probe_latency;
+  ShareCapacity capacity;
+  std::string mount_options;  // in force, from the kernel
+  std::string nfs_version;    // "4.2"; empty for a directory
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_SHARE_SHARE_STATUS_H_

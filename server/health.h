@@ -1,0 +1,41 @@
+// grpc.health.v1.Health: what the server says about itself and about each pool.
+//
+//   ""                        SERVING once the engine has started, until the server stops
+//   "cairn.v1.VolumeService"  the same, and so for each service
+//   "pool/<name>"             SERVING while at least one of the pool's shares can be used
+#ifndef CAIRN_SERVER_HEALTH_H_
+#define CAIRN_SERVER_HEALTH_H_
+
+#include <grpcpp/health_check_service_interface.h>
+
+#include <string>
+#include <vector>
+
+#include "lib/base/mutex.h"
+#include "lib/engine/engine.h"
+
+namespace cairn {
+
+// Thread-safe.
+class Health {
+ public:
+  // `service`: gRPC's, of a running server. Everything is NOT_SERVING at first. `pools`: the names.
+  Health(grpc::HealthCheckServiceInterface* service, const std::vector<std::string>& pools);
+
+  // Looks at the engine's pools; null: it has not started.
+  void Update(Engine* engine);
+  // NOT_SERVING for good.
+  void Stop();
+
+ private:
+  void SetServices(bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  grpc::HealthCheckServiceInterface* const service_;
+  const std::vector<std::string> pools_;
+  Mutex mutex_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_SERVER_HEALTH_H_

@@ -1,0 +1,184 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <mutex>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "server/address.h"
+#include "server/health.h"
+#include "server/operation_service.h"
+#include "server/pool_service.h"
+#include "server/snapshot_service.h"
+#include "server/volume_service.h"
+
+namespace cairn {
+namespace {
+
+constexpr absl::Duration kHealthPeriod = absl::Seconds(1);
+// How long calls that were just ended may take to tell their clients.
+constexpr absl::Duration kDrain = absl::Seconds(2);
+
+std::vector<std::string> PoolNamesOf(const ServerConfig& config) {
+  std::vector<std::string> names;
+  for (const PoolOptions& pool : config.pools) names.push_back(pool.name);
+  return names;
+}
+
+// Both are process-wide in gRPC and must come before the first server.
+void EnablePlugins() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+}
+
+void SetLimits(const ServerConfig& config, grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(config.max_message_bytes);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, config.max_concurrent_streams);
+  // Otherwise a second server could share the port without a word.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // A client that is gone without a word is found out within two minutes; clients may ping every
+  // ten seconds, also while they wait for nothing.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 90'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+}
+
+}  // namespace
+
+struct Server::Parts {
+  explicit Parts(const ServerConfig& config)
+      : services(config.max_active_calls),
+        volumes(&services),
+        snapshots(&services),
+        pools(&services),
+        operations(&services) {}
+
+  std::unique_ptr<Engine> engine;
+  ServiceContext services;
+  VolumeService volumes;
+  SnapshotService snapshots;
+  PoolService pools;
+  OperationService operations;
+  std::unique_ptr<grpc::Server> grpc;
+  std::unique_ptr<Health> health;
+};
+
+Server::Server(const ServerConfig& config)
+    : config_(config), parts_(std::make_unique<Parts>(config)) {}
+
+Server::~Server() { Stop(); }
+
+absl::Status Server::Bind() {
+  EnablePlugins();
+  grpc::ServerBuilder builder;
+  SetLimits(config_, &builder);
+  std::vector<int> ports(config_.listen.size());
+  for (size_t i = 0; i < config_.listen.size(); ++i) {
+    RETURN_IF_ERROR(Annotate(PrepareAddress(config_.listen[i]), "listen"));
+    builder.AddListeningPort(config_.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  builder.RegisterService(&parts_->volumes);
+  builder.RegisterService(&parts_->snapshots);
+  builder.RegisterService(&parts_->pools);
+  builder.RegisterService(&parts_->operations);
+  parts_->grpc = builder.BuildAndStart();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const std::string& address = config_.listen[i];
+    // A socket's "port" is 1.
+    if (ports[i] <= 0) {
+      return Error(Reason::kInternal,
+                   fmt::format("cannot listen on {}: {}", address, WhyNotBound(address)));
+    }
+    addresses_.push_back(
+        address.starts_with("unix:")
+            ? address
+            : fmt::format("{}:{}", address.substr(0, address.rfind(':')), ports[i]));
+  }
+  if (parts_->grpc == nullptr) return Error(Reason::kInternal, "gRPC could not start its server");
+  parts_->health =
+      std::make_unique<Health>(parts_->grpc->GetHealthCheckService(), PoolNamesOf(config_));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const ServerConfig& config,
+                                                       EngineFactory make_engine) {
+  std::unique_ptr<Server> server(new Server(config));
+  RETURN_IF_ERROR(server->Bind());
+  server->starter_ = std::thread([raw = server.get(), make_engine = std::move(make_engine)] {
+    raw->StartEngine(make_engine);
+  });
+  return server;
+}
+
+void Server::StartEngine(const EngineFactory& make_engine) {
+  absl::StatusOr<std::unique_ptr<Engine>> engine = make_engine(EngineOptionsOf(config_));
+  if (engine.ok()) {
+    parts_->engine = *std::move(engine);
+    parts_->services.engine = parts_->engine.get();
+    parts_->health->Update(parts_->engine.get());
+    parts_->services.background.Every(
+        kHealthPeriod, [parts = parts_.get()] { parts->health->Update(parts->services.engine); });
+  }
+  MutexLock lock(&mutex_);
+  start_status_ = engine.status();
+  start_ended_.NotifyAll();
+}
+
+std::optional<absl::Status> Server::start_status() const {
+  MutexLock lock(&mutex_);
+  return start_status_;
+}
+
+absl::Status Server::AwaitStart() const {
+  MutexLock lock(&mutex_);
+  while (!start_status_.has_value()) start_ended_.Wait(&mutex_);
+  return *start_status_;
+}
+
+int Server::calls_in_hand() const { return parts_->services.calls.size(); }
+
+void Server::Rescan() {
+  parts_->services.background.Post([parts = parts_.get()] {
+    Engine* engine = parts->services.engine;
+    if (engine == nullptr) return;
+    for (const std::string& pool : engine->PoolNames()) {
+      engine->RescanPool(pool, [pool](const absl::Status& status) {
+        LogEvent(status.ok() ? spdlog::level::info : spdlog::level::err, "shares file read again",
+                 {{"pool", pool}, {"result", Describe(status)}});
+      });
+    }
+  });
+}
+
+void Server::Stop() {
+  if (stopped_) return;
+  stopped_ = true;
+  if (parts_->grpc == nullptr) return;
+  parts_->health->Stop();
+  absl::Status stopping = Error(Reason::kShuttingDown, "the server is stopping");
+  parts_->services.calls.Abort(stopping, {CallKind::kWatch});
+  if (starter_.joinable()) starter_.join();
+  if (parts_->engine != nullptr) {
+    parts_->engine->Stop(absl::Seconds(config_.shutdown_grace_seconds));
+  }
+  parts_->services.calls.Abort(stopping, {CallKind::kRead, CallKind::kChange, CallKind::kWait,
+                                          CallKind::kStream, CallKind::kWatch});
+  parts_->grpc->Shutdown(absl::ToChronoTime(absl::Now() + kDrain));
+  parts_->grpc->Wait();
+  // Its tasks may use the engine.
+  parts_->services.background.Stop();
+  parts_->services.engine = nullptr;
+  parts_->engine.reset();
+}
+
+}  // namespace cairn

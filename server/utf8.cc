@@ -1,0 +1,44 @@
+#include "server/utf8.h"
+
+#include <cstdint>
+
+namespace cairn {
+namespace {
+
+// The length of the valid character that `text` begins with; 0: there is none.
+size_t CharacterLength(std::string_view text) {
+  auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  uint8_t first = byte(0);
+  if (first < 0x80) return 1;
+  size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates, and what is beyond U+10FFFF.
+  if (first == 0xe0 && byte(1) < 0xa0) return 0;
+  if (first == 0xed && byte(1) > 0x9f) return 0;
+  if (first == 0xf0 && byte(1) < 0x90) return 0;
+  if (first == 0xf4 && byte(1) > 0x8f) return 0;
+  return length;
+}
+
+}  // namespace
+
+std::string ValidUtf8(std::string_view text, size_t bytes_max) {
+  std::string valid;
+  while (!text.empty()) {
+    size_t length = CharacterLength(text);
+    if (valid.size() + (length == 0 ? 1 : length) > bytes_max) break;
+    if (length == 0) {
+      valid += '?';
+      length = 1;
+    } else {
+      valid += text.substr(0, length);
+    }
+    text.remove_prefix(length);
+  }
+  return valid;
+}
+
+}  // namespace cairn

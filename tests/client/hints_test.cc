@@ -1,0 +1,37 @@
+#include "cairnctl/hints.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cairn/client/errors.h"
+#include "tests/client/faulty_server.h"
+
+namespace cairn::cairnctl {
+namespace {
+
+using client::testing::Fault;
+
+TEST(Hints, NameWhatTheErrorIsAbout) {
+  const absl::Status error =
+      client::StatusFromGrpc(Fault(grpc::StatusCode::FAILED_PRECONDITION, "VOLUME_HAS_SNAPSHOTS",
+                                   {{"volume", "v1"}, {"snapshots", "s1,s2"}}));
+  EXPECT_EQ(DescribeError(error),
+            "cairnctl: fault: VOLUME_HAS_SNAPSHOTS\n"
+            "  reason: VOLUME_HAS_SNAPSHOTS snapshots=s1,s2 volume=v1\n"
+            "  next:   delete them first (cairnctl snapshot list --volume v1), or all at once with "
+            "--cascade\n");
+}
+
+TEST(Hints, HaveNoGaps) {
+  const absl::Status error =
+      client::StatusFromGrpc(Fault(grpc::StatusCode::FAILED_PRECONDITION, "VOLUME_IN_USE"));
+  EXPECT_EQ(HintFor(error), "");
+}
+
+TEST(Hints, SayWhatToDoWithoutAServer) {
+  EXPECT_THAT(HintFor(absl::UnavailableError("refused")), ::testing::HasSubstr("--server"));
+  EXPECT_EQ(HintFor(absl::NotFoundError("no volume")), "");
+}
+
+}  // namespace
+}  // namespace cairn::cairnctl

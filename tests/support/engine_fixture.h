@@ -1,0 +1,139 @@
+// A real engine on directory shares in a temporary directory, with calls that wait: what most tests
+// of the engine begin with.
+#ifndef CAIRN_TESTS_SUPPORT_ENGINE_FIXTURE_H_
+#define CAIRN_TESTS_SUPPORT_ENGINE_FIXTURE_H_
+
+#include <filesystem>
+#include <future>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "lib/base/size.h"
+#include "lib/engine/engine.h"
+#include "tests/support/matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace cairn::testing {
+
+struct TestEngineSetup {
+  int shares = 2;
+  std::vector<std::string> directories;  // instead of made ones
+  PoolOptions pool;                      // names and paths are filled in
+  EngineOptions engine;
+};
+
+class TestEngine {
+ public:
+  using Setup = TestEngineSetup;
+  explicit TestEngine(Setup setup = {}) : setup_(std::move(setup)) {
+    std::string list;
+    if (setup_.directories.empty()) {
+      for (int i = 0; i < setup_.shares; ++i) {
+        setup_.directories.push_back(dir_.File("share" + std::to_string(i)));
+        std::filesystem::create_directory(setup_.directories.back());
+      }
+    }
+    for (const std::string& directory : setup_.directories) list += "file://" + directory + "\n";
+    WriteFile(dir_.File("shares"), list);
+    setup_.pool.nfs_shares_config = dir_.File("shares");
+    setup_.pool.nfs_mount_point_base = dir_.File("mnt");
+    setup_.pool.image_directories = {dir_.File("images")};
+    std::filesystem::create_directory(dir_.File("images"));
+    setup_.engine.state_path = dir_.File("state");
+    setup_.engine.pools = {setup_.pool};
+    Start();
+  }
+
+  // As the server does at its start and end; Restart goes through both.
+  void Start() {
+    auto engine = Engine::Start(setup_.engine);
+    ASSERT_OK(engine);
+    engine_ = *std::move(engine);
+  }
+  void Stop() { engine_.reset(); }
+  void Restart() {
+    Stop();
+    Start();
+  }
+
+  Engine& operator*() { return *engine_; }
+  Engine* operator->() { return engine_.get(); }
+  const TempDir& dir() const { return dir_; }
+  std::string directory(size_t share = 0) const { return setup_.directories.at(share); }
+  const std::vector<std::string>& directories() const { return setup_.directories; }
+  std::string address(size_t share = 0) const { return "file://" + directory(share); }
+  std::string state_path() const { return setup_.engine.state_path; }
+
+  // The journalled operation, or the refusal.
+  absl::StatusOr<OperationPtr> Submit(Request request, Caller caller = {}) {
+    auto promise = std::make_shared<std::promise<absl::StatusOr<OperationPtr>>>();
+    engine_->Submit(std::move(request), std::move(caller),
+                    [promise](absl::StatusOr<OperationPtr> op) { promise->set_value(op); });
+    return promise->get_future().get();
+  }
+  absl::StatusOr<OperationPtr> Wait(const std::string& id,
+                                    absl::Duration timeout = absl::Minutes(2)) {
+    auto promise = std::make_shared<std::promise<absl::StatusOr<OperationPtr>>>();
+    engine_->Wait(id, absl::Now() + timeout,
+                  [promise](absl::StatusOr<OperationPtr> op) { promise->set_value(op); });
+    return promise->get_future().get();
+  }
+  // Submits and waits for the end; a failed operation is its error.
+  absl::Status Do(Request request, Caller caller = {}) {
+    auto op = Submit(std::move(request), std::move(caller));
+    if (!op.ok()) return op.status();
+    if (*op == nullptr) return absl::OkStatus();  // validate_only
+    op = Wait((*op)->id);
+    if (!op.ok()) return op.status();
+    if (!Ended((*op)->state)) return absl::DeadlineExceededError("the operation did not end");
+    return (*op)->error;
+  }
+
+  // A volume of the given format; its id.
+  absl::StatusOr<std::string> Create(VolumeFormat format, int64_t size_bytes,
+                                     const std::string& share = {}) {
+    auto op = Submit(CreateVolumeRequest{.volume_id = {},
+                                         .name = {},
+                                         .pool = {},
+                                         .share = share,
+                                         .size_bytes = size_bytes,
+                                         .format = format,
+                                         .labels = {},
+                                         .source = {}});
+    if (!op.ok()) return op.status();
+    op = Wait((*op)->id);
+    if (!op.ok()) return op.status();
+    if (!(*op)->error.ok()) return (*op)->error;
+    return (*op)->volume_id;
+  }
+  // A snapshot; its id.
+  absl::StatusOr<std::string> Snapshot(const std::string& volume_id) {
+    auto op = Submit(CreateSnapshotRequest{
+        .volume_id = volume_id, .snapshot_id = {}, .name = {}, .labels = {}, .group_id = {}});
+    if (!op.ok()) return op.status();
+    op = Wait((*op)->id);
+    if (!op.ok()) return op.status();
+    if (!(*op)->error.ok()) return (*op)->error;
+    return (*op)->target;
+  }
+  VolumePtr Volume(const std::string& id) { return engine_->records().FindVolume(id); }
+  SnapshotPtr FindSnapshot(const std::string& id) { return engine_->records().FindSnapshot(id); }
+
+  // Where the volume's active file is.
+  std::string ActivePath(const std::string& volume_id) {
+    VolumePtr volume = Volume(volume_id);
+    return volume->share.substr(std::string("file://").size()) + "/" + volume->active_file;
+  }
+
+ private:
+  Setup setup_;
+  TempDir dir_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace cairn::testing
+
+#endif  // CAIRN_TESTS_SUPPORT_ENGINE_FIXTURE_H_

@@ -1,0 +1,234 @@
+// Plans as the journal keeps them, and the order of the steps that change chains.
+#include "lib/chain/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "lib/chain/layer_plans.h"
+#include "tests/support/matchers.h"
+#include "tests/support/seed.h"
+
+namespace cairn {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::HasReasonOf;
+
+// ---- the journal's form
+// ----------------------------------------------------------------------------
+
+class PlanMaker {
+ public:
+  explicit PlanMaker(uint64_t seed) : random_(seed) {}
+
+  Plan Make() {
+    Plan plan;
+    for (uint64_t n = random_() % 8; n > 0; --n) plan.steps.push_back(MakeStep());
+    for (uint64_t n = random_() % 4; n > 0; --n) plan.undo.push_back(MakeStep());
+    plan.no_return = random_() % (plan.steps.size() + 1);
+    return plan;
+  }
+
+ private:
+  Step MakeStep() {
+    switch (random_() % std::variant_size_v<Step>) {
+      case 0:
+        return MakeImageStep{Text(), Text(), Volume(), Size(), Text(), File()};
+      case 1:
+        return GrowImageStep{Text(), Text(), Volume(), Size()};
+      case 2:
+        return CopyFileStep{Text(), Text(), Text(), Text(), random_() % 2 == 0};
+      case 3:
+        return ConvertStep{Text(), Text(), File(), Text(), Text(), Volume(), Size()};
+      case 4:
+        return CommitStep{Text(), Text(), Text()};
+      case 5:
+        return RepointStep{Text(), Text(), Text(), File()};
+      case 6:
+        return WriteMapStep{Text(), Text(), InfoMap{Text(), {{Text(), Text()}, {Text(), Text()}}}};
+      case 7:
+        return RemoveFilesStep{Text(), {Text(), Text(), Text()}};
+      case 8:
+        return RenameStep{Text(), Text(), Text()};
+      case 9:
+        return ReceiveContentStep{Text(), Text(), Volume()};
+      default:
+        return UngrowImageStep{Text(), Text(), File(), Size()};
+    }
+  }
+  // Also what JSON must escape.
+  std::string Text() {
+    static constexpr char kAlphabet[] = "ab-./\\\"\n\t{}[]:, \x7f\xc3\xa9";
+    std::string text;
+    for (uint64_t n = random_() % 12; n > 0; --n) text += kAlphabet[random_() % 17];
+    return random_() % 4 == 0 ? text + "\xc3\xa9" : text;
+  }
+  int64_t Size() { return static_cast<int64_t>(random_() >> (1 + random_() % 62)); }
+  VolumeFormat Volume() { return static_cast<VolumeFormat>(random_() % 3); }
+  FileFormat File() { return static_cast<FileFormat>(random_() % 2); }
+
+  std::mt19937_64 random_;
+};
+
+TEST(PlanJsonTest, WhatIsWrittenIsReadBack) {
+  PlanMaker maker(testing::TestSeed());
+  for (int i = 0; i < 1000; ++i) {
+    const Plan plan = maker.Make();
+    const std::string json = PlanToJson(plan);
+    ASSERT_OK_AND_ASSIGN(Plan read, PlanFromJson(json));
+    ASSERT_EQ(read, plan) << json;
+  }
+}
+
+TEST(PlanJsonTest, AnythingElseIsAnErrorAndNotAPlan) {
+  for (const char* text : {"", "{}", "[]", "{\"steps\":1,\"undo\":[]}", "{\"steps\":[],\"undo\":1}",
+                           "{\"steps\":[{}],\"undo\":[]}", "{\"steps\":[1],\"undo\":[]}",
+                           "{\"steps\":[{\"do\":\"explode\"}],\"undo\":[]}",
+                           "{\"steps\":[{\"do\":\"commit\",\"share\":5}],\"undo\":[]}"}) {
+    EXPECT_FALSE(PlanFromJson(text).ok()) << text;
+  }
+}
+
+TEST(PlanTest, EveryStepHasAShareAndWordsForIt) {
+  PlanMaker maker(testing::TestSeed());
+  for (int i = 0; i < 200; ++i) {
+    for (const Step& step : maker.Make().steps) {
+      EXPECT_FALSE(DescribeStep(step).empty());
+      EXPECT_EQ(&ShareOf(step), &ShareOf(step));
+    }
+  }
+}
+
+// ---- the order of the steps
+// ------------------------------------------------------------------------
+
+// base <- S1 <- S2 <- S3
+ChainView ThreeSnapshots() {
+  ChainView view{"share", "v", 4096, {}, std::nullopt};
+  InfoMap map;
+  std::string below;
+  for (const char* name : {"volume-v", "volume-v.S1", "volume-v.S2", "volume-v.S3"}) {
+    const std::string file = name;
+    ImageInfo image;
+    image.format = below.empty() ? FileFormat::kRaw : FileFormat::kQcow2;
+    image.virtual_size = 4096;
+    image.backing_file = below;
+    view.chain.push_back({file, image});
+    if (!below.empty()) map.layers[file.substr(9)] = file;
+    map.active = below = file;
+  }
+  view.map = map;
+  return view;
+}
+
+std::vector<std::string> Words(const std::vector<Step>& steps) {
+  std::vector<std::string> words;
+  for (const Step& step : steps) {
+    std::string text = DescribeStep(step);
+    if (const auto* map = std::get_if<WriteMapStep>(&step)) {
+      text += " active=" + map->map.active;
+      for (const auto& [id, layer] : map->map.layers) text += " " + id;
+    }
+    words.push_back(text);
+  }
+  return words;
+}
+
+TEST(LayerPlansTest, ASnapshotIsALayerThenTheMap) {
+  Plan plan = PlanCreateSnapshot(ThreeSnapshots(), "S4");
+  EXPECT_THAT(Words(plan.steps),
+              ElementsAre("creating volume-v.S4 (QCOW2, 4 KiB)",
+                          "writing the map volume-v.info active=volume-v.S4 S1 S2 S3 S4"));
+  EXPECT_EQ(plan.no_return, 2u);
+  EXPECT_THAT(Words(plan.undo),
+              ElementsAre("writing the map volume-v.info active=volume-v.S3 S1 S2 S3",
+                          "removing volume-v.S4"));
+  const auto& layer = std::get<MakeImageStep>(plan.steps[0]);
+  EXPECT_EQ(layer.backing_file, "volume-v.S3");
+  EXPECT_EQ(layer.backing_format, FileFormat::kQcow2);
+}
+
+TEST(LayerPlansTest, TheFirstSnapshotIsUndoneWithItsMap) {
+  ChainView view = ThreeSnapshots();
+  view.chain.resize(1);
+  view.map.reset();
+  Plan plan = PlanCreateSnapshot(view, "S1");
+  EXPECT_EQ(std::get<MakeImageStep>(plan.steps[0]).backing_format, FileFormat::kRaw);
+  EXPECT_THAT(Words(plan.undo), ElementsAre("removing volume-v.info, volume-v.S1"));
+}
+
+TEST(LayerPlansTest, AMiddleSnapshotGoesByCommitHeaderMapUnlink) {
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S2");
+  EXPECT_THAT(
+      Words(plan.steps),
+      ElementsAre("merging volume-v.S2 into volume-v.S1", "pointing volume-v.S3 at volume-v.S1",
+                  "writing the map volume-v.info active=volume-v.S3 S1 S3",
+                  "removing volume-v.S2"));
+  EXPECT_EQ(plan.no_return, 0u);
+}
+
+TEST(LayerPlansTest, TheOldestSnapshotGoesIntoTheBaseOfItsFormat) {
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S1");
+  EXPECT_EQ(std::get<RepointStep>(plan.steps[1]).backing_format, FileFormat::kRaw);
+  EXPECT_EQ(std::get<RepointStep>(plan.steps[1]).backing_file, "volume-v");
+}
+
+TEST(LayerPlansTest, TheNewestSnapshotGoesByCommitMapUnlink) {
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S3");
+  EXPECT_THAT(Words(plan.steps),
+              ElementsAre("merging volume-v.S3 into volume-v.S2",
+                          "writing the map volume-v.info active=volume-v.S2 S1 S2",
+                          "removing volume-v.S3"));
+}
+
+TEST(LayerPlansTest, ALayerThatWasMergedAlreadyGoesByMapUnlink) {
+  ChainView view = ThreeSnapshots();
+  view.chain.erase(view.chain.begin() + 2);
+  EXPECT_THAT(Words(PlanDeleteSnapshot(view, "S2").steps),
+              ElementsAre("writing the map volume-v.info active=volume-v.S3 S1 S3",
+                          "removing volume-v.S2"));
+}
+
+TEST(LayerPlansTest, ARevertToTheNewestNeedsNoMap) {
+  Plan plan = PlanRevert(ThreeSnapshots(), "S3", {});
+  EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S3.revert (QCOW2, 4 KiB)",
+                                             "renaming .volume-v.S3.revert to volume-v.S3"));
+  EXPECT_EQ(plan.no_return, 1u);
+  EXPECT_THAT(Words(plan.undo), ElementsAre("removing .volume-v.S3.revert"));
+}
+
+TEST(LayerPlansTest, ARevertToAnOlderOneTakesTheNewerOnesAfterThePointOfNoReturn) {
+  Plan plan = PlanRevert(ThreeSnapshots(), "S1", {"S2", "S3"});
+  EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S1.revert (QCOW2, 4 KiB)",
+                                             "writing the map volume-v.info active=volume-v.S1 S1",
+                                             "renaming .volume-v.S1.revert to volume-v.S1",
+                                             "removing volume-v.S3, volume-v.S2"));
+  EXPECT_EQ(plan.no_return, 2u);
+  EXPECT_THAT(Words(plan.undo),
+              ElementsAre("writing the map volume-v.info active=volume-v.S3 S1 S2 S3",
+                          "removing .volume-v.S1.revert"));
+}
+
+TEST(LayerPlansTest, AVolumeGoesByMapThenFromTheTopDown) {
+  EXPECT_THAT(Words(PlanDeleteVolume("share", "v", {"volume-v", "volume-v.S1"}).steps),
+              ElementsAre("removing volume-v.info, volume-v.S1, volume-v"));
+}
+
+TEST(LayerPlansTest, AMoveCopiesFromTheBaseUpAndRemovesFromTheTopDown) {
+  Plan plan = PlanMigrate(ThreeSnapshots(), "other", /*allocate_base=*/true);
+  ASSERT_EQ(plan.steps.size(), 6u);
+  EXPECT_EQ(plan.no_return, 5u);
+  EXPECT_EQ(std::get<CopyFileStep>(plan.steps[0]).file, "volume-v");
+  EXPECT_TRUE(std::get<CopyFileStep>(plan.steps[0]).allocate);
+  EXPECT_FALSE(std::get<CopyFileStep>(plan.steps[1]).allocate);
+  EXPECT_EQ(ShareOf(plan.steps[4]), "other");
+  EXPECT_EQ(ShareOf(plan.steps[5]), "share");
+  EXPECT_THAT(
+      std::get<RemoveFilesStep>(plan.steps[5]).files,
+      ElementsAre("volume-v.info", "volume-v.S3", "volume-v.S2", "volume-v.S1", "volume-v"));
+  EXPECT_EQ(ShareOf(plan.undo[0]), "other");
+}
+
+}  // namespace
+}  // namespace cairn
