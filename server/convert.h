@@ -19,7 +19,6 @@
 namespace cairn {
 
 // ---- values
-// --------------------------------------------------------------------------------------
 
 google::protobuf::Timestamp ToProto(absl::Time time);
 google::protobuf::Duration ToProto(absl::Duration duration);
@@ -44,7 +43,6 @@ v1::FileFormat ToProto(FileFormat format);
 v1::ShareState ToProto(ShareState state);
 
 // ---- records to messages
-// -------------------------------------------------------------------------
 
 v1::Volume ToProto(const VolumeRecord& volume);
 v1::ChainFile ToProto(const ChainFile& file);
@@ -56,7 +54,6 @@ v1::Pool ToProto(const PoolStatus& pool);
 v1::Operation ToProto(const OperationRecord& operation, const Engine& engine);
 
 // ---- requests
-// ------------------------------------------------------------------------------------
 
 absl::StatusOr<CreateVolumeRequest> FromProto(const v1::CreateVolumeRequest& request);
 absl::StatusOr<UpdateVolumeRequest> FromProto(const v1::UpdateVolumeRequest& request);

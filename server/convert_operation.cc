@@ -14,7 +14,7 @@ void SetAttachment(const OperationRecord& operation, const Engine& engine, v1::O
   for (const Attachment& attachment : volume->attachments) {
     if (attachment.id != operation.target) continue;
     *proto->mutable_attachment() = ToProto(attachment);
-    absl::StatusOr<ConnectionInfo> connection = engine.ConnectionOf(volume->id);
+    absl::StatusOr<ConnectionInfo> connection = engine.ConnectionOf(volume->id, attachment.id);
     if (connection.ok()) {
       *proto->mutable_attachment()->mutable_connection() = ToProto(*connection);
     }

@@ -3,9 +3,9 @@
 //   grpc::ServerUnaryReactor* GetVolume(grpc::CallbackServerContext* context,
 //                                       const v1::GetVolumeRequest* request,
 //                                       v1::GetVolumeResponse* response) override {
-//     return ServeUnary<v1::GetVolumeResponse>(context_, {"VolumeService.GetVolume",
-//     CallKind::kRead},
-//                                              context, request, response, StartGetVolume);
+//     return ServeUnary<v1::GetVolumeResponse>(
+//         context_, {"VolumeService.GetVolume", CallKind::kRead}, context, request, response,
+//         StartGetVolume);
 //   }
 //
 // The start function is called in the reaction and must not block. It returns an error, or OK and

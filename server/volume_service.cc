@@ -32,7 +32,7 @@ absl::Status StartGetVolume(Engine* engine, const v1::GetVolumeRequest& request,
     return absl::OkStatus();
   }
   for (v1::Attachment& attachment : *response.mutable_volume()->mutable_attachments()) {
-    absl::StatusOr<ConnectionInfo> connection = engine->ConnectionOf(id);
+    absl::StatusOr<ConnectionInfo> connection = engine->ConnectionOf(id, attachment.id());
     if (connection.ok()) *attachment.mutable_connection() = ToProto(*connection);
   }
   engine->DescribeChain(

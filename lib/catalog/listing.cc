@@ -57,20 +57,25 @@ struct VolumeList {
 
 struct SnapshotList {
   static constexpr std::string_view kName = "snapshots";
-  static std::vector<std::string_view> Fields() { return {"state", "volume_id", "name", "labels"}; }
+  static std::vector<std::string_view> Fields() {
+    return {"state", "volume_id", "name", "group_id", "labels"};
+  }
   static bool IsState(std::string_view name) { return SnapshotStateFromName(name).has_value(); }
   static bool Sorts(SortField) { return true; }
   static Text ValueOf(const SnapshotRecord& record, std::string_view field) {
     if (field == "state") return std::string(SnapshotStateName(record.state));
     if (field == "volume_id") return record.volume_id;
     if (field == "name") return record.name;
+    if (field == "group_id") return record.group_id;
     return LabelOf(record.labels, field);
   }
 };
 
 struct OperationList {
   static constexpr std::string_view kName = "operations";
-  static std::vector<std::string_view> Fields() { return {"state", "kind", "target", "volume_id"}; }
+  static std::vector<std::string_view> Fields() {
+    return {"state", "kind", "target", "volume_id", "request_id"};
+  }
   static bool IsState(std::string_view name) { return OperationStateFromName(name).has_value(); }
   static bool Sorts(SortField field) { return field == SortField::kCreateTime; }
   static Text ValueOf(const OperationRecord& record, std::string_view field) {
@@ -78,6 +83,7 @@ struct OperationList {
     if (field == "kind") return std::string(OperationKindName(record.kind));
     if (field == "target") return record.target;
     if (field == "volume_id") return record.volume_id;
+    if (field == "request_id") return record.request_id;
     return std::nullopt;
   }
 };

@@ -2,11 +2,12 @@
 //
 //   filter     = [ comparison { "AND" comparison } ] ;
 //   comparison = field operator value ;
-//   field      = "state" | "pool" | "share" | "name" | "kind" | "target" | "volume_id" | "labels."
-//   key ; operator   = "=" | "!=" | ":" ;            (* ":" is "begins with"; `labels.key : *` is
-//   "has" *) value      = bare-word | '"' { char | '\"' | '\\' } '"' ;
+//   field      = word | "labels." key ;
+//   operator   = "=" | "!=" | ":" ;     (* ":" is "begins with"; `labels.key : *` is "has" *)
+//   value      = bare-word | '"' { char | '\"' | '\\' } '"' ;
 //
-// This is a subset of AIP-160. Keywords are upper case. Which fields a record has is said below.
+// This is a subset of AIP-160. Keywords are upper case. Which fields a kind of record has is said
+// in the contract (volume_service.proto and its siblings) and stands in listing.cc.
 #ifndef CAIRN_LIB_CATALOG_QUERY_H_
 #define CAIRN_LIB_CATALOG_QUERY_H_
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lib/chain/step_runner.h"
+
 namespace cairn {
 namespace {
 
@@ -68,12 +70,11 @@ Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id) {
 }
 
 Plan PlanRevert(const ChainView& view, const std::string& snapshot_id,
-                const std::vector<std::string>& newer) {
+                const std::vector<std::string>& newer, const std::string& operation_id) {
   InfoMap map = view.map_or_new();
   const std::string layer = map.layers[snapshot_id];
   const auto i = static_cast<size_t>(IndexOf(view.chain, layer));
-  // A name that is no chain file's: nothing takes it for a layer.
-  const std::string fresh = "." + layer + ".revert";
+  const std::string fresh = TemporaryName(layer, operation_id);
   Plan plan;
   plan.steps = {EmptyLayer(view, fresh, i - 1)};
   plan.undo = {RemoveFilesStep{view.share, {fresh}}};

@@ -47,7 +47,7 @@ Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id);
 // What needs room comes before the point of no return. Between map and rename the volume shows the
 // next snapshot's content: a state that can be read and that the journal finishes.
 Plan PlanRevert(const ChainView& view, const std::string& snapshot_id,
-                const std::vector<std::string>& newer);
+                const std::vector<std::string>& newer, const std::string& operation_id);
 
 // map -> active file -> ... -> base: nothing that is left refers to what is gone.
 Plan PlanDeleteVolume(const std::string& share, const std::string& volume_id,

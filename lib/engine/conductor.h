@@ -6,9 +6,8 @@
 //   MakePlan -> journalled RUNNING with the plan -> each step -> journalled end with the records.
 // Before the step at plan.no_return the journal says that it can only go forward. A failure before
 // that undoes what was done; one after it leaves the records saying so. An outage of the share
-// parks the operation until the share is back. Fail points "<kind>.queued", ".planned", ".step<i>",
-// ".crossed",
-// ".done", ".ended" stand between the durable steps.
+// parks the operation until the share is back. Between the durable steps stand the fail points
+// "<kind>.queued", ".planned", ".step<i>", ".crossed", ".done" and ".ended".
 //
 // Thread-safe. Nothing here waits for a volume: an operation is a callback in the lock queue
 // meanwhile.

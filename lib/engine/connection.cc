@@ -28,9 +28,18 @@ std::string XmlEscaped(std::string_view text) {
   return escaped;
 }
 
+// For a target that is given, libvirt derives the bus from its name.
+std::string TargetElement(const HypervisorAddress& hypervisor) {
+  if (hypervisor.kind != HypervisorAddress::Kind::kLibvirt || hypervisor.disk.empty()) {
+    return "<target dev='vda' bus='virtio'/>";
+  }
+  return fmt::format("<target dev='{}'/>", XmlEscaped(hypervisor.disk));
+}
+
 }  // namespace
 
-absl::StatusOr<ConnectionInfo> DescribeConnection(const Core& core, const VolumeRecord& volume) {
+absl::StatusOr<ConnectionInfo> DescribeConnection(const Core& core, const VolumeRecord& volume,
+                                                  const std::string& attachment_id) {
   ASSIGN_OR_RETURN(Pool * pool, core.PoolNamed(volume.pool));
   ASSIGN_OR_RETURN(Share * share, core.ShareOf(volume));
   ConnectionInfo info;
@@ -46,16 +55,23 @@ absl::StatusOr<ConnectionInfo> DescribeConnection(const Core& core, const Volume
   info.size_bytes = volume.size_bytes;
   const std::string path = share->directory() + "/" + volume.active_file;
   const std::string format(FileFormatName(info.file_format));
+  Attachment attachment;
+  for (const Attachment& known : volume.attachments) {
+    if (known.id == attachment_id) attachment = known;
+  }
+  const bool read_only = attachment.access == AccessMode::kReadOnly;
   // qemu limits node names to 31 characters.
   const std::string node = "cairn-" + volume.id.substr(0, 13);
   info.qemu_blockdev_json = DumpJson({{"driver", format},
                                       {"node-name", node},
+                                      {"read-only", read_only},
                                       {"cache", {{"direct", true}}},
                                       {"file", {{"driver", "file"}, {"filename", path}}}});
   info.libvirt_disk_xml = fmt::format(
       "<disk type='file' device='disk'><driver name='qemu' type='{}' cache='none'/>"
-      "<source file='{}'/><target dev='vda' bus='virtio'/><serial>{}</serial></disk>",
-      format, XmlEscaped(path), volume.id);
+      "<source file='{}'/>{}{}<serial>{}</serial></disk>",
+      format, XmlEscaped(path), TargetElement(attachment.hypervisor),
+      read_only ? "<readonly/>" : "", volume.id);
   return info;
 }
 

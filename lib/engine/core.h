@@ -46,7 +46,6 @@ class Core {
   FilePermissions PermissionsOf(const Pool& pool) const;
 
   // ---- on the share: blocking, from its lane
-  // -----------------------------------------------------
 
   // The volume's files, checked against its record: the same files, the recorded size. A map that
   // cannot be read or that is stale is written anew from the record, because the headers agree with
@@ -57,7 +56,6 @@ class Core {
   void Measure(VolumeRecord& volume) const;
 
   // ---- accounts
-  // ----------------------------------------------------------------------------------
 
   // Tells the shares what a committed change of a volume's record (null: none) means for their
   // allocated figure.

@@ -10,6 +10,7 @@
 #include "lib/engine/conductor.h"
 #include "lib/engine/connection.h"
 #include "lib/engine/core.h"
+#include "lib/engine/describe_chain.h"
 #include "lib/engine/export_session.h"
 #include "lib/engine/import_session.h"
 #include "lib/engine/share_scan.h"
@@ -57,9 +58,10 @@ class EngineImpl : public Engine {
   void RemoveCatalogListener(uint64_t id) override { core_->catalog().RemoveListener(id); }
   void DescribeChain(const std::string& volume_id,
                      std::function<void(absl::StatusOr<std::vector<ChainFile>>)> done) override;
-  absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string& volume_id) const override {
+  absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string& volume_id,
+                                              const std::string& attachment_id) const override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_->Volume(volume_id));
-    return DescribeConnection(*core_, *volume);
+    return DescribeConnection(*core_, *volume, attachment_id);
   }
   std::vector<std::string> PoolNames() const override;
   absl::StatusOr<PoolStatus> GetPool(const std::string& name) const override;
@@ -208,26 +210,7 @@ void EngineImpl::DescribeChain(const std::string& volume_id,
   if (!share.ok()) return done(share.status());
   auto run = [this, volume_id, done](const absl::Status& admitted) {
     if (!admitted.ok()) return done(admitted);
-    auto describe = [&]() -> absl::StatusOr<std::vector<ChainFile>> {
-      ASSIGN_OR_RETURN(VolumePtr now, core_->Volume(volume_id));
-      ASSIGN_OR_RETURN(std::string directory, core_->DirectoryOf(now->share));
-      ASSIGN_OR_RETURN(Chain chain, ReadChain(core_->files(), directory, now->id, now->active_file,
-                                              now->base_format));
-      auto snapshots = core_->catalog().SnapshotsOf(now->id);
-      std::vector<ChainFile> described;
-      for (const ChainLink& link : chain) {
-        ChainFile& file = described.emplace_back();
-        file.file = link.file;
-        file.format = link.image.format;
-        file.virtual_size = link.image.virtual_size;
-        file.physical_bytes = link.image.physical_bytes;
-        for (const SnapshotPtr& snapshot : snapshots) {
-          if (snapshot->file == link.file) file.snapshot_id = snapshot->id;
-        }
-      }
-      return described;
-    };
-    done(describe());
+    done(DescribeChainNow(*core_, volume_id));
   };
   absl::Status submitted = (*share)->Submit(Lane::kFast, {.run = run});
   if (!submitted.ok()) done(submitted);
@@ -235,7 +218,7 @@ void EngineImpl::DescribeChain(const std::string& volume_id,
 
 std::vector<std::string> EngineImpl::PoolNames() const {
   std::vector<std::string> names;
-  for (const auto& [name, pool] : core_->pools()) names.push_back(name);
+  for (const PoolOptions& pool : core_->options().pools) names.push_back(pool.name);
   return names;
 }
 

@@ -109,16 +109,16 @@ class Engine {
   virtual ~Engine() = default;
 
   // ---- changes
-  // ----------------------------------------------------------------------------------- `done` gets
-  // the operation once it is durable (it may have ended by then), or why it was refused.
+
+  // `done` gets the operation once it is durable (it may have ended by then), or why it was refused.
   virtual void Submit(Request request, Caller caller, OperationCallback done) = 0;
   // CANCELLED follows later, if it can still be cancelled: OPERATION_NOT_CANCELLABLE else. An ended
   // operation is returned as it is.
   virtual void Cancel(const std::string& operation_id, OperationCallback done) = 0;
 
   // ---- operations
-  // -------------------------------------------------------------------------------- With live
-  // progress. OPERATION_NOT_FOUND.
+
+  // With live progress. OPERATION_NOT_FOUND.
   virtual absl::StatusOr<OperationPtr> GetOperation(const std::string& id) const = 0;
   using Subscription = uint64_t;
   // Calls `done` once: when the operation ended, or at `until` with the operation as it is then.
@@ -131,23 +131,26 @@ class Engine {
   virtual void StopWaiting(Subscription subscription) = 0;
 
   // ---- reads
-  // ------------------------------------------------------------------------------------- Volumes,
-  // snapshots, operations, changes: read-only use.
+
+  // Volumes, snapshots, operations, changes: read-only use.
   virtual const Catalog& records() const = 0;
   // `listener` is called after each change of the catalog; for streams of changes.
   virtual uint64_t AddCatalogListener(std::function<void()> listener) = 0;
   virtual void RemoveCatalogListener(uint64_t id) = 0;
+  // VOLUME_STATE while there is no whole chain to be read, as during a deletion.
   virtual void DescribeChain(const std::string& volume_id,
                              std::function<void(absl::StatusOr<std::vector<ChainFile>>)> done) = 0;
-  virtual absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string& volume_id) const = 0;
-  virtual std::vector<std::string> PoolNames() const = 0;
+  // As the attachment opens it; with an empty id (or one that is gone) as any writer would.
+  virtual absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string& volume_id,
+                                                      const std::string& attachment_id) const = 0;
+  virtual std::vector<std::string> PoolNames() const = 0;  // in the configuration's order
   // Empty name: the default pool. POOL_NOT_FOUND.
   virtual absl::StatusOr<PoolStatus> GetPool(const std::string& name) const = 0;
   // Reads the shares file again and measures each share; answers when that is done.
   virtual void RescanPool(const std::string& name, std::function<void(absl::Status)> done) = 0;
 
   // ---- content
-  // -----------------------------------------------------------------------------------
+
   virtual void StartImport(
       ImportVolumeRequest request, Caller caller,
       std::function<void(absl::StatusOr<std::unique_ptr<ImportSession>>)> done) = 0;

@@ -80,8 +80,7 @@ absl::Status GrowQcow2(File& file, int64_t new_size_bytes);
 absl::Status UngrowQcow2(File& file, int64_t former_size_bytes);
 
 // A backing name is acceptable only if it is the bare name of a file of the same chain: not empty,
-// no
-// '/', no ':' (a protocol or json:), not "." or "..", at most 255 bytes, printable. IMAGE_UNSAFE
+// no '/', no ':' (a protocol or json:), not "." or "..", at most 255 bytes, printable. IMAGE_UNSAFE
 // else.
 absl::Status CheckBackingName(const std::string& name);
 

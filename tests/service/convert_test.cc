@@ -86,7 +86,6 @@ TEST(Convert, TheEndIsEstimatedFromWhatIsDone) {
 }
 
 // ---- what a change is to a reader
-// ----------------------------------------------------------------
 
 VolumeChange Change(int64_t revision, const std::string& name,
                     VolumeState state = VolumeState::kAvailable) {

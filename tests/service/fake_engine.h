@@ -58,7 +58,8 @@ class FakeEngine : public Engine {
                      std::function<void(absl::StatusOr<std::vector<ChainFile>>)> done) override {
     done(Nothing());
   }
-  absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string&) const override {
+  absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string&,
+                                              const std::string&) const override {
     return Nothing();
   }
   std::vector<std::string> PoolNames() const override { return {"default"}; }

@@ -20,24 +20,20 @@
 // gives what the response holds. What this library adds:
 //
 //   Retries     A call that ends with UNAVAILABLE, or that lost a race (ABORTED), is repeated with
-//   growing
-//               random pauses until Options::timeout is over; see retry.h.
+//               growing random pauses until Options::timeout is over; see retry.h.
 //   Once only   A change whose request has no request_id gets a new one, the same for all its
-//   tries, so
-//               it is done once, however often it is sent. Give one yourself to be able to repeat
-//               it after your own process has failed.
+//               tries, so it is done once, however often it is sent. Give one yourself to be able
+//               to repeat it after your own process has failed.
 //   Operations  Changes are answered with a PendingOperation: wait for it with progress, on this
-//   thread or
-//               as a future, or cancel it; see operation.h.
+//               thread or as a future, or cancel it; see operation.h.
 //   Lists       Volumes(), Snapshots(), Operations(), Pools() fetch their pages as they are walked
 //               through; see pages.h.
 //   Content     Export and import check every byte's checksum, do not send zeros, and are taken up
-//   again
-//               when the connection breaks; see transfer.h.
+//               again when the connection breaks; see transfer.h.
 //   Watching    WatchVolumes follows all changes, across broken connections and restarts of the
-//   server. Errors      absl::Status with the server's code; the reason and its metadata: see
-//   errors.h. No method
-//               throws.
+//               server.
+//   Errors      absl::Status with the server's code; the reason and its metadata: see errors.h. No
+//               method throws.
 //
 // Threads: a Client is a small value. Copies share one connection; all methods may be called from
 // any thread at the same time. Methods block their thread until they are done: for many things at
@@ -92,7 +88,6 @@ class Client {
   absl::Status WaitForConnection(std::chrono::milliseconds timeout) const;
 
   // --- Volumes: cairn/v1/volume_service.proto
-  // -----------------------------------------------------
   absl::StatusOr<PendingOperation> CreateVolume(v1::CreateVolumeRequest request,
                                                 const CallOptions& options = {}) const;
   absl::StatusOr<v1::Volume> GetVolume(const v1::GetVolumeRequest& request,
@@ -122,8 +117,7 @@ class Client {
   // Uploads content into a new volume. When the connection breaks, or the server restarts, the
   // upload begins again at the beginning of the source, for RetryPolicy::max_outage without any
   // success; it is known for certain whether the volume was made. Such a new beginning is a new
-  // operation, with "/2",
-  // "/3", ... behind the request_id.
+  // operation, with "/2", "/3", ... behind the request_id.
   absl::StatusOr<PendingOperation> ImportVolume(v1::ImportHeader header, ContentSource* source,
                                                 const TransferOptions& options = {}) const;
 
@@ -151,7 +145,6 @@ class Client {
                             const WatchOptions& options = {}) const;
 
   // --- Snapshots: cairn/v1/snapshot_service.proto
-  // ---------------------------------------------------
   absl::StatusOr<PendingOperation> CreateSnapshot(v1::CreateSnapshotRequest request,
                                                   const CallOptions& options = {}) const;
   absl::StatusOr<v1::Snapshot> GetSnapshot(const std::string& snapshot_id,
@@ -168,7 +161,8 @@ class Client {
                                                     const CallOptions& options = {}) const;
 
   // --- Pools: cairn/v1/pool_service.proto
-  // ----------------------------------------------------------- An empty name is the default pool.
+
+  // An empty name is the default pool.
   absl::StatusOr<v1::Pool> GetPool(const std::string& name, const CallOptions& options = {}) const;
   absl::StatusOr<v1::ListPoolsResponse> ListPools(const v1::ListPoolsRequest& request,
                                                   const CallOptions& options = {}) const;
@@ -178,7 +172,6 @@ class Client {
                                       const CallOptions& options = {}) const;
 
   // --- Operations: cairn/v1/operation_service.proto
-  // -------------------------------------------------
   absl::StatusOr<v1::Operation> GetOperation(const std::string& operation_id,
                                              const CallOptions& options = {}) const;
   // Takes up an operation that was begun elsewhere, to wait for it or to cancel it.

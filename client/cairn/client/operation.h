@@ -1,10 +1,10 @@
 // A change that the server has recorded, and waiting for its end.
 //
 //   auto pending = client.CreateVolume(request);
-//   if (!pending.ok()) return pending.status();        // refused: nothing has happened
-//   auto done = pending->Wait({.on_progress = [](const v1::Operation& now) { Show(now.progress());
-//   }}); if (!done.ok()) return done.status();              // could not be done: nothing has
-//   changed Use(done->volume());
+//   if (!pending.ok()) return pending.status();  // refused: nothing has happened
+//   auto done = pending->Wait({.on_progress = [](const v1::Operation& now) { Show(now); }});
+//   if (!done.ok()) return done.status();  // could not be done: nothing has changed
+//   Use(done->volume());
 //
 // The operation does not depend on this object, its connection or its process: drop the object and
 // the operation goes on. Its id is enough to take it up again, with Client::GetPendingOperation.

@@ -42,7 +42,7 @@ class RevertToSnapshot : public WorkOn<RevertToSnapshotRequest> {
                    fmt::format("{} is not a layer of the chain", snapshot->layer),
                    {{"volume", volume->id}, {"snapshot", snapshot->id}});
     }
-    return PlanRevert(view, snapshot->id, Newer(*volume, *snapshot));
+    return PlanRevert(view, snapshot->id, Newer(*volume, *snapshot), operation_id_);
   }
 
   void Began(Transaction& records) override {

@@ -9,7 +9,7 @@ const protoLoader = require('@grpc/proto-loader');
 const protobuf = require('protobufjs');
 
 const contract = path.join(__dirname, '..', '..', '..', 'proto');
-const standard = path.join(__dirname, '..', 'proto');
+const standard = path.join(__dirname, '..', '..', 'support', 'proto');
 
 const api = grpc.loadPackageDefinition(protoLoader.loadSync(
     ['volume', 'snapshot', 'pool', 'operation'].map((name) => `cairn/v1/${name}_service.proto`)

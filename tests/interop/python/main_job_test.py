@@ -21,7 +21,8 @@ def _option(name):
 
 CAIRND = _option('--cairnd')
 STUBS = _option('--stubs')
-sys.path.insert(0, STUBS)
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [STUBS, os.path.join(HERE, '..', '..', 'support', 'python')]
 
 # The stubs are on the path from here on; gRPC's own package must be told where to look for more.
 # pylint: disable=wrong-import-position

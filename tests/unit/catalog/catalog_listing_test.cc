@@ -162,6 +162,7 @@ TEST_P(CatalogConformanceTest, Snapshots) {
         MakeSnapshot("s" + std::to_string(10 + i), "v" + std::to_string(i % 3), i);
     snapshot.name = "n" + std::to_string(90 - i);
     snapshot.size_bytes = i;
+    snapshot.group_id = i < 2 ? "g" : "";
     if (i % 2 == 0) snapshot.labels["even"] = "yes";
     ASSERT_OK(Commit(Put(snapshot)));
   }
@@ -181,6 +182,7 @@ TEST_P(CatalogConformanceTest, Snapshots) {
   EXPECT_THAT(ids(Query("labels.even : *"), "v1"), ElementsAre("s14", "s20", "s26", "s32", "s38"));
   EXPECT_EQ(ids(Query("volume_id = v1"), ""), ids({}, "v1"));
   EXPECT_THAT(ids(Query("volume_id = v1"), "v2"), IsEmpty());
+  EXPECT_THAT(ids(Query("group_id = g"), ""), ElementsAre("s10", "s11"));
   EXPECT_THAT(ids(Query("", "name"), "v1").front(), "s38");
   EXPECT_THAT(ids(Query("", "size_bytes desc"), "").front(), "s39");
   EXPECT_THAT(ids({}, "none"), IsEmpty());
@@ -193,6 +195,7 @@ TEST_P(CatalogConformanceTest, Operations) {
     operation.kind = i < 5 ? OperationKind::kExtendVolume : OperationKind::kDeleteVolume;
     operation.state = i % 3 == 0 ? OperationState::kSucceeded : OperationState::kRunning;
     operation.target = "t" + std::to_string(i);
+    operation.request_id = "r" + std::to_string(i);
     ASSERT_OK(Commit(Put(operation)));
   }
   auto ids = [&](const ListQuery& query) {
@@ -204,6 +207,7 @@ TEST_P(CatalogConformanceTest, Operations) {
   EXPECT_THAT(ids(Query("state = SUCCEEDED", "create_time desc")),
               ElementsAre("o9", "o6", "o3", "o0"));
   EXPECT_THAT(ids(Query("target : t7")), ElementsAre("o7"));
+  EXPECT_THAT(ids(Query("request_id = r2")), ElementsAre("o2"));
   EXPECT_THAT(ids(Query("")), SizeIs(10));
 }
 

@@ -16,7 +16,6 @@ using ::testing::ElementsAre;
 using testing::HasReasonOf;
 
 // ---- the journal's form
-// ----------------------------------------------------------------------------
 
 class PlanMaker {
  public:
@@ -101,7 +100,6 @@ TEST(PlanTest, EveryStepHasAShareAndWordsForIt) {
 }
 
 // ---- the order of the steps
-// ------------------------------------------------------------------------
 
 // base <- S1 <- S2 <- S3
 ChainView ThreeSnapshots() {
@@ -191,23 +189,23 @@ TEST(LayerPlansTest, ALayerThatWasMergedAlreadyGoesByMapUnlink) {
 }
 
 TEST(LayerPlansTest, ARevertToTheNewestNeedsNoMap) {
-  Plan plan = PlanRevert(ThreeSnapshots(), "S3", {});
-  EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S3.revert (QCOW2, 4 KiB)",
-                                             "renaming .volume-v.S3.revert to volume-v.S3"));
+  Plan plan = PlanRevert(ThreeSnapshots(), "S3", {}, "op");
+  EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S3.tmp-op (QCOW2, 4 KiB)",
+                                             "renaming .volume-v.S3.tmp-op to volume-v.S3"));
   EXPECT_EQ(plan.no_return, 1u);
-  EXPECT_THAT(Words(plan.undo), ElementsAre("removing .volume-v.S3.revert"));
+  EXPECT_THAT(Words(plan.undo), ElementsAre("removing .volume-v.S3.tmp-op"));
 }
 
 TEST(LayerPlansTest, ARevertToAnOlderOneTakesTheNewerOnesAfterThePointOfNoReturn) {
-  Plan plan = PlanRevert(ThreeSnapshots(), "S1", {"S2", "S3"});
-  EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S1.revert (QCOW2, 4 KiB)",
+  Plan plan = PlanRevert(ThreeSnapshots(), "S1", {"S2", "S3"}, "op");
+  EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S1.tmp-op (QCOW2, 4 KiB)",
                                              "writing the map volume-v.info active=volume-v.S1 S1",
-                                             "renaming .volume-v.S1.revert to volume-v.S1",
+                                             "renaming .volume-v.S1.tmp-op to volume-v.S1",
                                              "removing volume-v.S3, volume-v.S2"));
   EXPECT_EQ(plan.no_return, 2u);
   EXPECT_THAT(Words(plan.undo),
               ElementsAre("writing the map volume-v.info active=volume-v.S3 S1 S2 S3",
-                          "removing .volume-v.S1.revert"));
+                          "removing .volume-v.S1.tmp-op"));
 }
 
 TEST(LayerPlansTest, AVolumeGoesByMapThenFromTheTopDown) {

@@ -192,7 +192,7 @@ TEST_F(BadFilesTest, ARawFileWhoseContentIsAQcow2HeaderIsRaw) {
   const auto size = static_cast<int64_t>(std::filesystem::file_size(Path(base())));
   std::filesystem::resize_file(Path(base()), static_cast<uintmax_t>(size + 511) / 512 * 512);
   ASSERT_OK(engine_.Do(Adopt(engine_.address(0), id_, VolumeFormat::kRawSparse)));
-  EXPECT_EQ(engine_->ConnectionOf(id_)->file_format, FileFormat::kRaw);
+  EXPECT_EQ(engine_->ConnectionOf(id_, "")->file_format, FileFormat::kRaw);
   ASSERT_OK_AND_ASSIGN(std::string snapshot, engine_.Snapshot(id_));
   EXPECT_EQ(
       testing::QemuInfo(engine_.ActivePath(id_), FileFormat::kQcow2)["backing-filename-format"],

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
+#include <future>
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "lib/base/failpoint.h"
 #include "lib/base/id.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/support/qemu.h"
@@ -22,6 +25,8 @@ using testing::Await;
 using testing::Detach;
 using testing::FromVolume;
 using testing::HasReasonOf;
+using ::testing::HasSubstr;
+using testing::IsOk;
 using testing::NewSnapshot;
 using testing::NewVolume;
 using testing::Observe;
@@ -36,7 +41,6 @@ class BehaviourTest : public ::testing::Test {
 };
 
 // ---- connections
-// -----------------------------------------------------------------------------------
 
 TEST_F(BehaviourTest, AConnectionTellsAllThatIsNeededToOpenTheDisk) {
   for (VolumeFormat format :
@@ -44,7 +48,7 @@ TEST_F(BehaviourTest, AConnectionTellsAllThatIsNeededToOpenTheDisk) {
     ASSERT_OK_AND_ASSIGN(std::string volume, engine_.Create(format, kMiB, engine_.address(0)));
     ASSERT_OK(engine_.Do(Attach(volume, "vm-1")));
     EXPECT_EQ(engine_.Volume(volume)->state, VolumeState::kInUse);
-    ASSERT_OK_AND_ASSIGN(ConnectionInfo info, engine_->ConnectionOf(volume));
+    ASSERT_OK_AND_ASSIGN(ConnectionInfo info, engine_->ConnectionOf(volume, ""));
     EXPECT_EQ(info.export_address, engine_.address(0));
     EXPECT_EQ(info.mount_point, engine_.directory(0));
     EXPECT_EQ(info.mount_point_base, engine_.dir().File("mnt"));
@@ -60,11 +64,65 @@ TEST_F(BehaviourTest, AConnectionTellsAllThatIsNeededToOpenTheDisk) {
     EXPECT_TRUE(testing::ToolSucceeds({"qemu-img", "info", "json:" + info.qemu_blockdev_json}));
     ASSERT_OK(engine_.Do(Detach(volume)));
     ASSERT_OK_AND_ASSIGN(std::string snapshot, engine_.Snapshot(volume));
-    ASSERT_OK_AND_ASSIGN(info, engine_->ConnectionOf(volume));
+    ASSERT_OK_AND_ASSIGN(info, engine_->ConnectionOf(volume, ""));
     EXPECT_EQ(info.file_name, "volume-" + volume + "." + snapshot);
     EXPECT_EQ(info.file_format, FileFormat::kQcow2);
   }
-  EXPECT_THAT(engine_->ConnectionOf(NewId()), HasReasonOf(Reason::kVolumeNotFound));
+  EXPECT_THAT(engine_->ConnectionOf(NewId(), ""), HasReasonOf(Reason::kVolumeNotFound));
+}
+
+TEST_F(BehaviourTest, AConnectionFollowsItsAttachment) {
+  ASSERT_OK_AND_ASSIGN(std::string volume, engine_.Create(VolumeFormat::kQcow2, kMiB));
+  AttachVolumeRequest request = Attach(volume, "reader", AccessMode::kReadOnly);
+  request.hypervisor = {HypervisorAddress::Kind::kLibvirt, "qemu:///system", "guest", "sd'a"};
+  ASSERT_OK(engine_.Do(request));
+  const std::string id = engine_.Volume(volume)->attachments[0].id;
+  ASSERT_OK_AND_ASSIGN(ConnectionInfo reader, engine_->ConnectionOf(volume, id));
+  EXPECT_TRUE(nlohmann::json::parse(reader.qemu_blockdev_json)["read-only"].get<bool>());
+  EXPECT_THAT(reader.libvirt_disk_xml, HasSubstr("<target dev='sd&apos;a'/><readonly/>"));
+  ASSERT_OK_AND_ASSIGN(ConnectionInfo writer, engine_->ConnectionOf(volume, ""));
+  EXPECT_FALSE(nlohmann::json::parse(writer.qemu_blockdev_json)["read-only"].get<bool>());
+  EXPECT_THAT(writer.libvirt_disk_xml, HasSubstr("<target dev='vda' bus='virtio'/><serial>"));
+}
+
+// Files, map and record change one after the other: whoever looks in between sees a chain that is
+// whole, and is never told of damage.
+TEST_F(BehaviourTest, AChainIsDescribedAlsoWhileItChanges) {
+  ASSERT_OK_AND_ASSIGN(std::string volume, engine_.Create(VolumeFormat::kRawSparse, kMiB));
+  std::vector<std::string> snapshots;
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_OK_AND_ASSIGN(snapshots.emplace_back(), engine_.Snapshot(volume));
+  }
+  auto describe = [&] {
+    std::promise<absl::StatusOr<std::vector<ChainFile>>> promise;
+    engine_->DescribeChain(volume, [&](auto chain) { promise.set_value(std::move(chain)); });
+    return promise.get_future().get();
+  };
+  const std::vector<std::pair<std::string, Request>> changes = {
+      {"delete_snapshot.done", DeleteSnapshotRequest{.snapshot_id = snapshots[3]}},
+      {"delete_snapshot.step2", DeleteSnapshotRequest{.snapshot_id = snapshots[1]}},
+      {"revert_to_snapshot.done",
+       RevertToSnapshotRequest{.snapshot_id = snapshots[0], .discard_newer = true}},
+  };
+  for (const auto& [point, request] : changes) {
+    ASSERT_OK(ArmFailPoints(point + "=sleep"));
+    ASSERT_OK_AND_ASSIGN(OperationPtr operation, engine_.Submit(request));
+    size_t least = snapshots.size() + 1;
+    while (!Ended((*engine_->GetOperation(operation->id))->state)) {
+      auto chain = describe();
+      ASSERT_OK(chain) << point;
+      least = std::min(least, chain->size());
+    }
+    EXPECT_LT(least, engine_.Volume(volume)->chain.size() + 2) << point << " was not seen at work";
+  }
+  ASSERT_OK(ArmFailPoints(""));
+  ASSERT_OK_AND_ASSIGN(auto chain, describe());
+  ASSERT_EQ(chain.size(), 2u);
+  EXPECT_EQ(chain[0].snapshot_id, snapshots[0]);
+  EXPECT_EQ(chain[1].snapshot_id, "");
+  EXPECT_THAT(engine_.Do(DeleteSnapshotRequest{.snapshot_id = snapshots[0]}), IsOk());
+  std::filesystem::remove(engine_.ActivePath(volume));
+  EXPECT_THAT(describe(), HasReasonOf(Reason::kChainCorrupt));
 }
 
 TEST_F(BehaviourTest, OneWriterOrManyReaders) {
@@ -120,7 +178,6 @@ TEST_F(BehaviourTest, ReadersDoNotStandInTheWayOfASnapshot) {
 }
 
 // ---- adopting
-// --------------------------------------------------------------------------------------
 
 TEST_F(BehaviourTest, AChainThatAnotherSystemMadeIsAdoptedWithItsSnapshots) {
   for (VolumeFormat format : {VolumeFormat::kRawSparse, VolumeFormat::kQcow2}) {
@@ -180,7 +237,6 @@ TEST_F(BehaviourTest, AFileNameThatDoesNotMatchItsSnapshotIsAdoptedByTheMap) {
 }
 
 // ---- lists
-// -----------------------------------------------------------------------------------------
 
 TEST_F(BehaviourTest, ListsArePagedFilteredAndOrdered) {
   std::set<std::string> ids;
@@ -216,7 +272,6 @@ TEST_F(BehaviourTest, ListsArePagedFilteredAndOrdered) {
 }
 
 // ---- content
-// ---------------------------------------------------------------------------------------
 
 class ContentTest : public BehaviourTest, public ::testing::WithParamInterface<VolumeFormat> {};
 

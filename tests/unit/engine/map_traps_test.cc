@@ -19,6 +19,7 @@ using testing::Attach;
 using testing::Detach;
 using testing::FromVolume;
 using testing::HasReasonOf;
+using testing::IsOk;
 using testing::NewSnapshot;
 using testing::NewVolume;
 using testing::Observe;
@@ -67,7 +68,7 @@ class ChainTrapTest : public ::testing::Test {
     const auto breaks = [&] { WriteFile(Path(map()), broken); };
     breaks();
     EXPECT_OK(engine_.Do(Attach(volume_, "vm")));
-    EXPECT_EQ(engine_->ConnectionOf(volume_)->file_name, Layer(newer_));
+    EXPECT_EQ(engine_->ConnectionOf(volume_, "")->file_name, Layer(newer_));
     EXPECT_EQ(ReadFile(Path(map())), good);
     EXPECT_OK(engine_.Do(Detach(volume_)));
     breaks();
@@ -211,7 +212,6 @@ TEST_F(ChainTrapTest, AChainThatWasChangedBehindOurBackIsNotAttached) {
 }
 
 // ---- the order of the steps
-// ------------------------------------------------------------------------
 
 class OrderTrapTest : public ChainTrapTest {
  protected:
@@ -268,7 +268,6 @@ TEST_F(OrderTrapTest, AVolumeIsDeletedByMapThenLayersThenBase) {
 }
 
 // ---- failures half-way
-// -----------------------------------------------------------------------------
 
 class FailureTrapTest : public ChainTrapTest {
  protected:
@@ -422,8 +421,44 @@ TEST_F(FailureTrapTest, AFailedRevertLeavesTheVolumeAsItWasOrIsFinished) {
   EXPECT_LT(faults, kFaultsMax);
 }
 
+// What went wrong for good is not built upon: the volume can be looked at and deleted, no more, also
+// after a restart.
+TEST_F(FailureTrapTest, AVolumeInErrorCanOnlyBeDeleted) {
+  constexpr int kFaultsMax = 50;
+  for (int nth = 1; engine_.Volume(volume_)->state != VolumeState::kError; ++nth) {
+    ASSERT_LE(nth, kFaultsMax);
+    files_->Inject({.nth = nth, .error_number = EIO});
+    const RevertToSnapshotRequest revert{.snapshot_id = older_, .discard_newer = true};
+    ASSERT_THAT(engine_.Do(revert), ::testing::Not(IsOk())) << nth;
+    files_->Clear();
+  }
+  for (bool restarted : {false, true}) {
+    EXPECT_THAT(engine_.Do(NewSnapshot(volume_, NewId())), HasReasonOf(Reason::kVolumeState));
+    EXPECT_THAT(engine_.Do(ExtendVolumeRequest{.volume_id = volume_, .size_bytes = 9 * kMiB}),
+                HasReasonOf(Reason::kVolumeState));
+    EXPECT_THAT(engine_.Do(Attach(volume_, "vm")), HasReasonOf(Reason::kVolumeState));
+    EXPECT_THAT(engine_.Do(DeleteSnapshotRequest{.snapshot_id = newer_}),
+                HasReasonOf(Reason::kVolumeState));
+    EXPECT_THAT(engine_.Volume(volume_)->state_reason, ::testing::HasSubstr("failed half-way"));
+    if (!restarted) engine_.Restart();
+  }
+  EXPECT_OK(engine_.Do(DeleteVolumeRequest{.volume_id = volume_, .cascade = true}));
+  // What the revert had made and never used went at the restart.
+  EXPECT_TRUE(std::filesystem::is_empty(engine_.directory(0)));
+}
+
+// A deletion that failed has removed files already: it can only be repeated.
+TEST_F(FailureTrapTest, ADeletionThatFailedCanBeRepeated) {
+  files_->Inject({.nth = 2, .error_number = EIO});
+  const DeleteVolumeRequest request{.volume_id = volume_, .cascade = true};
+  ASSERT_THAT(engine_.Do(request), ::testing::Not(IsOk()));
+  files_->Clear();
+  EXPECT_EQ(engine_.Volume(volume_)->state, VolumeState::kError);
+  EXPECT_OK(engine_.Do(request));
+  EXPECT_TRUE(std::filesystem::is_empty(engine_.directory(0)));
+}
+
 // ---- shares that are gone
-// --------------------------------------------------------------------------
 
 class LostShareTrapTest : public ChainTrapTest {
  protected:

@@ -111,7 +111,6 @@ class OperationsTest : public ::testing::Test {
 };
 
 // ---- request ids
-// -----------------------------------------------------------------------------------
 
 TEST_F(OperationsTest, TheSameRequestAgainIsTheSameOperation) {
   const CreateVolumeRequest request = NewVolume(VolumeFormat::kQcow2, kMiB);
@@ -178,7 +177,6 @@ TEST_F(OperationsTest, WhatIsOnlyValidatedIsNotDone) {
 }
 
 // ---- cancelling
-// ------------------------------------------------------------------------------------
 
 TEST_F(OperationsTest, ARunningCopyIsCancelledAndLeavesNothing) {
   OperationPtr copy = StartCopy();
@@ -247,7 +245,6 @@ TEST_F(OperationsTest, AQueueThatIsFullTakesNoMore) {
 }
 
 // ---- waiting and watching
-// --------------------------------------------------------------------------
 
 TEST_F(OperationsTest, WaitingEndsAtItsTimeWithTheOperationAsItIs) {
   OperationPtr copy = StartCopy();

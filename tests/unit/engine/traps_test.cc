@@ -101,7 +101,7 @@ TEST_P(EveryFormatTrapTest, ALargerCopyHasTheSizeThatWasAskedAndCanBeAttached) {
       EXPECT_TRUE(QemuReads(engine_.ActivePath(copy), in, 0, kPiece, copy == clone ? 2 : 1));
       EXPECT_TRUE(QemuReads(engine_.ActivePath(copy), in, kMiB, 2 * kMiB, 0));
       EXPECT_OK(engine_.Do(testing::Attach(copy, "vm")));
-      EXPECT_EQ(engine_->ConnectionOf(copy)->size_bytes, 3 * kMiB);
+      EXPECT_EQ(engine_->ConnectionOf(copy, "")->size_bytes, 3 * kMiB);
     }
   }
 }
@@ -190,7 +190,7 @@ TEST(TrapTest, AQcow2HeaderThatAGuestWroteIntoARawVolumeStaysData) {
   EXPECT_EQ(ReadFile(engine.ActivePath(op->volume_id)), content);
   ASSERT_OK(engine.Do(DeleteSnapshotRequest{.snapshot_id = snapshot}));
   EXPECT_EQ(ReadFile(engine.ActivePath(volume)), content);
-  EXPECT_EQ(engine->ConnectionOf(volume)->file_format, FileFormat::kRaw);
+  EXPECT_EQ(engine->ConnectionOf(volume, "")->file_format, FileFormat::kRaw);
 }
 
 // The same header, naming the volume's own file as its backing file, made qemu-img open itself

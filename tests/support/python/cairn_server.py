@@ -16,7 +16,7 @@ class CairnServer:
 
     def __init__(self, program):
         self.program = program
-        self.root = tempfile.mkdtemp(prefix='cairn-interop-')
+        self.root = tempfile.mkdtemp(prefix='cairn-test-')
         self.share = os.path.join(self.root, 'share')
         self.socket = os.path.join(self.root, 'cairnd.sock')
         self.log = os.path.join(self.root, 'cairnd.log')
