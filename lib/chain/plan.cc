@@ -3,17 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "lib/base/overloaded.h"
 #include "lib/base/size.h"
 
 namespace cairn {
-namespace {
-
-template <typename... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-
-}  // namespace
 
 std::string DescribeStep(const Step& step) {
   return std::visit(

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kChunkDefault = kMiB;
 constexpr int64_t kChunkMin = 4 * kKiB;
 constexpr int64_t kChunkMax = 2 * kMiB;
-constexpr absl::Duration kIdleMax = absl::Minutes(1);
+constexpr absl::Duration kExportIdleMax = absl::Minutes(1);
 
 // What is read, resolved from the request.
 struct ExportSource {
@@ -101,10 +101,10 @@ class Export : public std::enable_shared_from_this<Export> {
   std::unique_ptr<ImageContent> content_ ABSL_GUARDED_BY(content_mutex_);
 };
 
-class Session : public ExportSession {
+class OpenExportSession : public ExportSession {
  public:
-  explicit Session(std::shared_ptr<Export> state) : state_(std::move(state)) {}
-  ~Session() override { state_->Close(); }
+  explicit OpenExportSession(std::shared_ptr<Export> state) : state_(std::move(state)) {}
+  ~OpenExportSession() override { state_->Close(); }
   void Next(std::function<void(absl::StatusOr<Piece>)> done) override {
     state_->Next(std::move(done));
   }
@@ -174,13 +174,13 @@ void Export::OpenOnLane(const OpenedFn& done) {
     return done(opened);
   }
   Arm();
-  done(std::make_unique<Session>(shared_from_this()));
+  done(std::make_unique<OpenExportSession>(shared_from_this()));
 }
 
 void Export::Arm() {
   MutexLock lock(&mutex_);
   if (idle_timer_ != 0) timer_->Cancel(idle_timer_);
-  idle_timer_ = closed_ ? 0 : timer_->RunAfter(kIdleMax, [weak = weak_from_this()] {
+  idle_timer_ = closed_ ? 0 : timer_->RunAfter(kExportIdleMax, [weak = weak_from_this()] {
     if (auto self = weak.lock(); self != nullptr) self->Close();
   });
 }

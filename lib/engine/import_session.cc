@@ -8,7 +8,7 @@
 namespace cairn {
 namespace {
 
-constexpr absl::Duration kIdleMax = absl::Minutes(1);
+constexpr absl::Duration kImportIdleMax = absl::Minutes(1);
 
 // Shared by the session and by the task that writes for it.
 class Import : public std::enable_shared_from_this<Import> {
@@ -48,10 +48,10 @@ class Import : public std::enable_shared_from_this<Import> {
   uint32_t crc32c_ ABSL_GUARDED_BY(content_mutex_) = 0;
 };
 
-class Session : public ImportSession {
+class OpenImportSession : public ImportSession {
  public:
-  explicit Session(std::shared_ptr<Import> state) : state_(std::move(state)) {}
-  ~Session() override { state_->Drop(); }
+  explicit OpenImportSession(std::shared_ptr<Import> state) : state_(std::move(state)) {}
+  ~OpenImportSession() override { state_->Drop(); }
   const std::string& operation_id() const override { return state_->operation_id(); }
   void Write(ContentChunk chunk, std::function<void(absl::Status)> done) override {
     state_->Write(std::move(chunk), std::move(done));
@@ -81,7 +81,7 @@ void Import::Open(ImportVolumeRequest request, Caller caller, OpenedFn done) {
           // It was uploaded before: the session has nothing to do but to say so.
           MutexLock lock(&self->mutex_);
           self->over_ = true;
-          return done(std::make_unique<Session>(self));
+          return done(std::make_unique<OpenImportSession>(self));
         }
         self->conductor_->OnReceiving(
             self->operation_id_, [self, done](absl::StatusOr<ReceiveContentStep> step) {
@@ -116,13 +116,13 @@ void Import::OpenOnLane(const ReceiveContentStep& step, const OpenedFn& done) {
     content_ = *std::move(content);
   }
   Arm();
-  done(std::make_unique<Session>(shared_from_this()));
+  done(std::make_unique<OpenImportSession>(shared_from_this()));
 }
 
 void Import::Arm() {
   MutexLock lock(&mutex_);
   if (idle_timer_ != 0) timer_->Cancel(idle_timer_);
-  idle_timer_ = over_ ? 0 : timer_->RunAfter(kIdleMax, [weak = weak_from_this()] {
+  idle_timer_ = over_ ? 0 : timer_->RunAfter(kImportIdleMax, [weak = weak_from_this()] {
     if (auto self = weak.lock(); self != nullptr) self->Drop();
   });
 }

@@ -27,7 +27,7 @@ constexpr char kAllocationContext[] = "base:allocation";
 // qemu-nbd takes at most 32 MiB in one request.
 constexpr int64_t kRequestBytes = 8 * kMiB;
 // Lengths without data are 32-bit in the protocol; a multiple of every block size.
-constexpr int64_t kRangeBytes = kGiB;
+constexpr int64_t kExtentRangeBytes = kGiB;
 // A share that answers slowly delays the opening of a long chain.
 constexpr absl::Duration kStartMax = absl::Seconds(60);
 constexpr absl::Duration kEndMax = absl::Seconds(60);
@@ -123,7 +123,7 @@ class NbdContent : public ImageContent {
       known_.pop_front();
     }
     if (known_.empty() || known_.front().begin > offset) {
-      RETURN_IF_ERROR(AskExtents(offset, std::min(length_max, kRangeBytes)));
+      RETURN_IF_ERROR(AskExtents(offset, std::min(length_max, kExtentRangeBytes)));
     }
     const Known& known = known_.front();
     return ContentExtent{std::min(length_max, known.begin + known.extent.length - offset),
@@ -162,7 +162,7 @@ class NbdContent : public ImageContent {
     RETURN_IF_ERROR(CheckWrite(offset, length));
     const uint32_t flags = options_.keep_allocated ? LIBNBD_CMD_FLAG_NO_HOLE : 0;
     for (int64_t done = 0; done < length;) {
-      const int64_t now = std::min(length - done, kRangeBytes);
+      const int64_t now = std::min(length - done, kExtentRangeBytes);
       if (nbd_zero(session_.nbd.get(), static_cast<uint64_t>(now),
                    static_cast<uint64_t>(offset + done), flags) < 0) {
         return Failed("write zeros");

@@ -12,8 +12,8 @@ namespace cairn {
 namespace {
 
 // Copied by one copy_file_range: large enough to keep a server busy, small enough to be cancelled.
-constexpr int64_t kRangeBytes = 64 * kMiB;
-constexpr int64_t kBufferBytes = 4 * kMiB;
+constexpr int64_t kCopyRangeBytes = 64 * kMiB;
+constexpr int64_t kCopyBufferBytes = 4 * kMiB;
 // Zeros of this size are not written: the file systems we meet allocate in smaller blocks.
 constexpr size_t kZeroBlockBytes = 64 * 1024;
 
@@ -68,14 +68,14 @@ class Copier {
 
   absl::StatusOr<int64_t> CopySome(int64_t offset, int64_t length) {
     if (use_ranges_) {
-      auto copied = target_->CopyRangeFrom(*source_, offset, std::min(length, kRangeBytes));
+      auto copied = target_->CopyRangeFrom(*source_, offset, std::min(length, kCopyRangeBytes));
       if (!copied.ok() && !absl::IsUnimplemented(copied.status())) return copied;
       if (copied.ok() && *copied > 0) return copied;
       // Some kernels return 0 for what they cannot copy.
       use_ranges_ = false;
     }
     ASSIGN_OR_RETURN(const std::string data,
-                     source_->ReadAt(offset, std::min(length, kBufferBytes)));
+                     source_->ReadAt(offset, std::min(length, kCopyBufferBytes)));
     if (data.empty()) return Error(Reason::kIoError, "the source became shorter during the copy");
     RETURN_IF_ERROR(WriteWithoutZeros(offset, data));
     return static_cast<int64_t>(data.size());

@@ -18,7 +18,7 @@ using qcow2::kClusterBytes;
 constexpr int64_t kEntriesPerTable = kClusterBytes / 8;                 // L1, L2, refcount table
 constexpr int64_t kRefcountsPerBlock = kClusterBytes / 2;               // refcount order 4: 16 bits
 constexpr int64_t kGuestBytesPerL2 = kEntriesPerTable * kClusterBytes;  // 512 MiB
-constexpr int64_t kBufferBytes = 4 * kMiB;  // of tables at a time; a multiple of a cluster
+constexpr int64_t kTableBufferBytes = 4 * kMiB;  // of tables at a time; a multiple of a cluster
 
 // The clusters of a new image, in the order they lie in the file. With preallocation the tables
 // come first and the data follows as one run: sequential guest I/O stays sequential on the share.
@@ -65,7 +65,7 @@ absl::Status WriteOffsets(File& file, int64_t at, int64_t count, int64_t first_t
   std::string buffer;
   for (int64_t done = 0; done < count;) {
     RETURN_IF_ERROR(cancel.Check());
-    const int64_t now = std::min(count - done, kBufferBytes / 8);
+    const int64_t now = std::min(count - done, kTableBufferBytes / 8);
     buffer.resize(static_cast<size_t>(now) * 8);
     for (int64_t i = 0; i < now; ++i) {
       const auto target = static_cast<uint64_t>((first_target + done + i) * kClusterBytes);
@@ -80,11 +80,11 @@ absl::Status WriteOffsets(File& file, int64_t at, int64_t count, int64_t first_t
 // Section "Host cluster management": every cluster of the image is used once.
 absl::Status WriteRefcounts(File& file, const Layout& layout, const CancelToken& cancel) {
   const int64_t count = layout.clusters();
-  std::string buffer(static_cast<size_t>(std::min(count * 2, kBufferBytes)), '\0');
+  std::string buffer(static_cast<size_t>(std::min(count * 2, kTableBufferBytes)), '\0');
   for (size_t at = 0; at < buffer.size(); at += 2) qcow2::Store16(buffer, at, 1);
   for (int64_t done = 0; done < count * 2;) {
     RETURN_IF_ERROR(cancel.Check());
-    const int64_t now = std::min(count * 2 - done, kBufferBytes);
+    const int64_t now = std::min(count * 2 - done, kTableBufferBytes);
     buffer.resize(static_cast<size_t>(now));
     RETURN_IF_ERROR(file.WriteAt(layout.refcount_blocks_at() * kClusterBytes + done, buffer));
     done += now;

@@ -1,14 +1,7 @@
+#include "lib/base/overloaded.h"
 #include "lib/engine/work.h"
 
 namespace cairn {
-namespace {
-
-template <typename... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-
-}  // namespace
 
 std::unique_ptr<Work> MakeWork(Core& core, Request request, const std::string& id) {
   return std::visit(

@@ -20,6 +20,7 @@ using testing::Detach;
 using testing::FromVolume;
 using testing::HasReasonOf;
 using testing::IsOk;
+using testing::kPiece;
 using testing::NewSnapshot;
 using testing::NewVolume;
 using testing::Observe;
@@ -30,8 +31,6 @@ using testing::RunTool;
 using testing::StatusIs;
 using testing::TestEngine;
 using testing::WriteFile;
-
-constexpr int64_t kPiece = 64 * kKiB;
 
 // Nothing but the tests' own operations touches the shares.
 TestEngine::Setup Quiet() {

@@ -5,9 +5,13 @@
 #include <optional>
 #include <string>
 
+#include "lib/base/size.h"
 #include "lib/engine/requests.h"
 
 namespace cairn::testing {
+
+// What the tests write and read at a time.
+inline constexpr int64_t kPiece = 64 * kKiB;
 
 inline CreateVolumeRequest NewVolume(std::optional<VolumeFormat> format, int64_t size_bytes,
                                      VolumeSource source = {}) {

@@ -12,7 +12,12 @@ namespace {
 using testing::SeenVolume;
 using testing::TestEngine;
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CAIRN_THREAD_SANITIZER
+#endif
+#endif
+#if defined(CAIRN_THREAD_SANITIZER) || defined(__SANITIZE_THREAD__)
 constexpr int kSeconds = 60;
 #else
 constexpr int kSeconds = 10;

@@ -18,6 +18,7 @@ namespace {
 using testing::FromSnapshot;
 using testing::FromVolume;
 using testing::HasReasonOf;
+using testing::kPiece;
 using testing::NewSnapshot;
 using testing::NewVolume;
 using testing::Observe;
@@ -28,8 +29,6 @@ using testing::QemuWrite;
 using testing::ReadFile;
 using testing::StatusIs;
 using testing::TestEngine;
-
-constexpr int64_t kPiece = 64 * kKiB;
 
 // A volume of one share whose n-th snapshot holds n in its first piece; the volume holds count + 1.
 struct Stack {
