@@ -75,9 +75,10 @@ TEST(Retry, WhatARepetitionCannotCureIsNotTriedAgain) {
       {grpc::StatusCode::RESOURCE_EXHAUSTED, "NO_SPACE"},
       {grpc::StatusCode::NOT_FOUND, "POOL_NOT_FOUND"},
       {grpc::StatusCode::INTERNAL, "INTERNAL"}};
-  for (const auto& [code, reason] : faults) {
+  for (const auto& fault : faults) {
+    const auto& [code, reason] = fault;
     FaultyServer server;
-    server.on_create = [&](int, const auto&, auto*) { return Fault(code, reason); };
+    server.on_create = [&](int, const auto&, auto*) { return Fault(fault.first, fault.second); };
     const auto pending = server.MakeClient().CreateVolume({});
     EXPECT_EQ(static_cast<int>(pending.status().code()), static_cast<int>(code));
     EXPECT_EQ(GetReason(pending.status()), reason);
