@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 namespace cairn {
 
@@ -24,6 +25,7 @@ void QemuProgress::TakeText(std::string_view text) {
   double percent = 0;
   const char* end = text.data() + text.size();
   if (std::from_chars(text.data(), end, percent).ec != std::errc()) return;
+  if (std::isnan(percent)) return;  // a number to from_chars
   percent = std::clamp(percent, 0.0, 100.0);
   const auto done = static_cast<int64_t>(static_cast<double>(total_bytes_) * percent / 100.0);
   if (done <= done_bytes_) return;
