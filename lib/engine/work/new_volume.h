@@ -1,5 +1,5 @@
-// What the kinds that bring a volume into being share: its placeholder record, its place, and the
-// check that its names are free on the share.
+// What the kinds that bring a volume into being share: the record that it has meanwhile, its place,
+// and the check that its names are free on the share.
 #ifndef CAIRN_LIB_ENGINE_WORK_NEW_VOLUME_H_
 #define CAIRN_LIB_ENGINE_WORK_NEW_VOLUME_H_
 
