@@ -42,6 +42,7 @@ from cairn_server import CairnServer
 MIB = 1 << 20
 REFLINK = os.environ['CAIRN_NFS_REFLINK']
 PLAIN = os.environ['CAIRN_NFS_PLAIN']
+MACHINE = os.path.join(HERE, 'guest', 'machine')
 EXPORTS = os.environ['CAIRN_NFS_EXPORTS']
 QCOW2 = volume_pb2.VOLUME_FORMAT_QCOW2
 SPARSE = volume_pb2.VOLUME_FORMAT_RAW_SPARSE

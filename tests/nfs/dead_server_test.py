@@ -15,7 +15,7 @@ from grpc.health.v1 import health_pb2, health_pb2_grpc
 from cairn.v1 import operation_service_pb2, pool_pb2, pool_service_pb2, snapshot_service_pb2
 from cairn.v1 import volume_service_pb2
 
-OTHER = '10.99.0.2:/other'
+OTHER = '10.99.1.2:/other'
 OTHER_FILES = '/mnt/other'
 OTHER_SERVER = os.path.join(nfs.HERE, 'guest', 'other_server')
 UNAVAILABLE = nfs.grpc.StatusCode.UNAVAILABLE
