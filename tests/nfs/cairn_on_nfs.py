@@ -106,12 +106,19 @@ class Refused(Exception):
 class Server(CairnServer):
     """On NFS shares, which it mounts itself. `lines` are those of the shares file."""
 
-    def __init__(self, *lines, options='', keys='', pool_keys=''):
+    def __init__(self, *lines, options='', keys='', pool_keys='', machine=None,
+                 awaited='pool/default'):
         self.lines = lines
+        self.machine = machine
+        self.awaited = awaited
         self.options = options
         self.keys = keys
         self.pool_keys = pool_keys
         super().__init__(CAIRND)
+
+    def command(self):
+        there = [MACHINE, 'run', self.machine] if self.machine else []
+        return there + super().command()
 
     def _write(self, name, text):
         if name == 'nfs_shares':
@@ -156,15 +163,20 @@ class NfsTest(unittest.TestCase):
     log = ''
 
     def serve(self, *lines, server=Server, **options):
+        """A server, which calls go to from now on."""
         self.addCleanup(self.empty_shares)
-        self.server = server(*lines, **options)
-        self.addCleanup(self.end)
-        self.connect()
-        return self.server
+        started = server(*lines, **options)
+        self.addCleanup(self.end, started)
+        self.use(started)
+        return started
 
-    def end(self):
-        self.log = self.server.log_tail()
-        self.server.close()
+    def use(self, server):
+        self.server = server
+        self.connect()
+
+    def end(self, server):
+        self.log += server.log_tail()
+        server.close()
 
     @staticmethod
     def empty_shares():
@@ -175,7 +187,7 @@ class NfsTest(unittest.TestCase):
         bad = len(result.errors) + len(result.failures)
         super().run(result)
         if len(result.errors) + len(result.failures) > bad:
-            print(f'The end of cairnd\'s log:\n{self.log}', file=sys.stderr)
+            print(f'\nThe end of cairnd\'s log:\n{self.log}', file=sys.stderr)
         return result
 
     def connect(self):
@@ -257,7 +269,7 @@ class NfsTest(unittest.TestCase):
             self.assertTrue(file.read() == content, f'wrong content in {path}')
 
     def assert_holds(self, volume_id, content, snapshots=()):
-        """A volume holds this, and its snapshots what {id: content} says, and the map knows them."""
+        """A volume holds this, its snapshots what {id: content} says, and the map knows them."""
         volume = self.full(volume_id)
         self.assertEqual(volume.state, volume_pb2.VOLUME_STATE_AVAILABLE)
         self.assertEqual(volume.chain[-1].file, volume.active_file)

@@ -1,5 +1,5 @@
-"""What one host wrote another reads. The other host is a client of its own to the NFS server; what it
-has mounted is seen here too.
+"""What one host wrote another reads. The other host is a client of its own to the NFS server; what
+it has mounted is seen here too.
 """
 
 import json
@@ -36,7 +36,7 @@ class CloseToOpenTest(nfs.NfsTest):
 
     @staticmethod
     def info_of(directory, volume_id):
-        # A client takes a name that it knows for the file that it knows, until it has looked at the directory.
+        # Until it has looked at the directory, a client may open the file that had the name before.
         os.listdir(directory)
         with open(os.path.join(directory, f'volume-{volume_id}.info'), encoding='utf-8') as file:
             return json.load(file)
@@ -98,7 +98,7 @@ class CloseToOpenTest(nfs.NfsTest):
             self.write(volume.id, content, pattern, pattern * 65536, 65536)
             held[self.snapshot(volume.id).id] = bytes(content)
             info = self.info_of(OTHER_HOST, volume.id)
-            # A chain that another system has changed is nothing to work on, and that is seen at once.
+            # A chain that another system has changed is nothing to work on: seen at once.
             self.replace_info(volume.id, {**info, 'active': f'volume-{volume.id}'})
             self.assert_refused(nfs.grpc.StatusCode.DATA_LOSS, 'MAP_CORRUPT', self.snapshot,
                                 volume.id)
@@ -126,8 +126,8 @@ class CloseToOpenTest(nfs.NfsTest):
         self.replace_files(OTHER_HOST)
 
     def test_a_stale_handle_is_opened_again(self):
-        """This client holds a delegation for the file, which its own other mount does not take from it.
-        So it opens the old file without asking, and is then told that there is none."""
+        """This client has a delegation for the file, which its own other mount does not take from
+        it. So it opens the old file without asking, and is then told that there is none."""
         nfs.run('mount', '-t', 'nfs', '-o', 'vers=4.2,nosharecache', REFLINK, SAME_HOST)
         self.addCleanup(nfs.run, 'umount', SAME_HOST)
         self.replace_files(SAME_HOST)
