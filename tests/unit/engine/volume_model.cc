@@ -49,7 +49,7 @@ void ModelChecker::StartOver() {
 void ModelChecker::CheckVolume(const ModelVolume& volume) {
   CheckRecords(volume);
   if (::testing::Test::HasFailure()) return;
-  const std::string directory = volume.share.substr(std::string("file://").size());
+  const std::string directory = engine_->DirectoryOf(volume.share);
   CheckMap(volume, directory);
   const std::vector<std::string> files = volume.Files();
   std::string below;
@@ -117,7 +117,7 @@ void ModelChecker::CheckContent(const std::string& path, FileFormat format,
 void ModelChecker::CheckShares(const std::map<std::string, ModelVolume>& volumes) {
   std::set<std::string> expected;
   for (const auto& [id, volume] : volumes) {
-    const std::string directory = volume.share.substr(std::string("file://").size());
+    const std::string directory = engine_->DirectoryOf(volume.share);
     for (const std::string& file : volume.Files()) expected.insert(directory + "/" + file);
     if (volume.has_map) expected.insert(directory + "/volume-" + id + ".info");
   }
