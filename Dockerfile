@@ -29,7 +29,8 @@ RUN mkdir -p /out/usr/share/cairn \
 
 FROM debian:bookworm-slim
 COPY --from=build /out/ /
-# qemu-utils for the images, nfs-common for mount.nfs, and tini: when a mount that takes too long is killed,
+# qemu-utils for the images; nfs-common for mount.nfs, and netbase for /etc/protocols, without which it mounts
+# no NFS 3; tini as process 1: when a mount that takes too long is killed,
 # its helper is left to process 1, which has to reap it.
 #
 # python3 (32 MB) is there for nfs-common's nfsiostat, mountstats and nfsdclnts, which look at statistics;
@@ -40,7 +41,7 @@ COPY --from=build /out/ /
 RUN export DEBIAN_FRONTEND=noninteractive \
  && apt-get -q update \
  && apt-get -q -y -o Dpkg::Use-Pty=0 install --no-install-recommends \
-      qemu-utils nfs-common util-linux tini $(cat /usr/share/cairn/runtime-packages) \
+      qemu-utils nfs-common netbase util-linux tini $(cat /usr/share/cairn/runtime-packages) \
  && dpkg --purge --force-depends $(dpkg-query -W -f '${Package}\n' | grep -E '^(lib)?python3') \
  && dpkg --purge media-types libreadline8 readline-common libncursesw6 libexpat1 \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \

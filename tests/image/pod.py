@@ -14,6 +14,7 @@ CONFIG-DIRECTORY. Prints:
     mount state /var/lib/cairn    a claim
     mount config /etc/cairn       the ConfigMap
     mount nfs /shares/pool1       what the kubelet mounts
+    probe 7411 the.Service        each gRPC probe; the service may be empty
 """
 
 import os
@@ -46,6 +47,10 @@ def main():
     kinds = {v['name']: KINDS[next(k for k in v if k != 'name')] for v in spec['volumes']}
     for mount in container['volumeMounts']:
         print('mount', kinds[mount['name']], mount['mountPath'])
+    for kind in ('startupProbe', 'livenessProbe', 'readinessProbe'):
+        probe = container.get(kind, {}).get('grpc')
+        if probe:
+            print('probe', probe['port'], probe.get('service', ''))
     for path, text in load(folder, 'configmap.yaml')['data'].items():
         with open(os.path.join(config, path), 'w', encoding='utf-8') as file:
             file.write(text)
