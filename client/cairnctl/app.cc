@@ -60,6 +60,7 @@ std::unique_ptr<CLI::App> MakeApp(Session* session) {
   AddSnapshotCommands(app.get(), session);
   AddPoolCommands(app.get(), session);
   AddOperationCommands(app.get(), session);
+  AddHealthCommand(app.get(), session);
   AddCompletionCommands(app.get(), session);
   CLI::App* version = AddVerb(app.get(), "version", "Print the version of cairnctl", {"version"});
   version->callback([session] {

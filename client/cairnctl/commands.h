@@ -19,6 +19,7 @@ void AddVolumeContentVerbs(CLI::App* volume, Session* session);
 void AddSnapshotCommands(CLI::App* app, Session* session);
 void AddPoolCommands(CLI::App* app, Session* session);
 void AddOperationCommands(CLI::App* app, Session* session);
+void AddHealthCommand(CLI::App* app, Session* session);
 void AddCompletionCommands(CLI::App* app, Session* session);
 
 }  // namespace cairn::cairnctl

@@ -63,8 +63,8 @@ class Completion : public ::testing::Test {
 };
 
 TEST_F(Completion, OffersNouns) {
-  EXPECT_THAT(Complete({""}),
-              ElementsAre("volume", "snapshot", "pool", "operation", "completion", "version"));
+  EXPECT_THAT(Complete({""}), ElementsAre("volume", "snapshot", "pool", "operation", "health",
+                                          "completion", "version"));
   EXPECT_THAT(Complete({"vo"}), ElementsAre("volume"));
 }
 
