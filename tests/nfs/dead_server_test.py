@@ -65,16 +65,17 @@ class DeadServerTest(nfs.NfsTest):
         try:
             time.sleep(5)  # until everything has been used once
             load.take()
-            time.sleep(BEFORE_SECONDS)
+            self.watch(time.monotonic() + BEFORE_SECONDS)
             before = load.take()
 
+            kept += self.others_on_the_dead_share(kept)
             nfs.run(OTHER_SERVER, killing)
             self.server_is_dead = True
             killed = time.monotonic()
             early = self.request_early(kept)
             share = self.wait_for_state(OTHER, UNREACHABLE, VERDICT_SECONDS)
             verdict = time.monotonic() - killed
-            refusals = self.watch_while_dead(killed + DEAD_SECONDS, kept[0].id)
+            refusals = self.watch(killed + DEAD_SECONDS, kept[0].id)
             dead = load.take()
             self.assertEqual(self.share(OTHER).since, share.since)
 
@@ -103,6 +104,12 @@ class DeadServerTest(nfs.NfsTest):
         self.assertLess(max(refusals), REFUSED_SECONDS)
         self.assertLess(healed, HEALED_SECONDS)
 
+    def others_on_the_dead_share(self, kept):
+        known = {volume.id for volume in kept}
+        return [volume for volume in self.call(
+            self.volumes.ListVolumes, volume_service_pb2.ListVolumesRequest(
+                filter=f'share = "{OTHER}"', page_size=1000)).volumes if volume.id not in known]
+
     def request_early(self, kept):
         """Requests to the dead share before anybody knows that it is dead."""
         wait = duration_pb2.Duration()
@@ -116,10 +123,49 @@ class DeadServerTest(nfs.NfsTest):
             self.volumes.DeleteVolume.future(volume_service_pb2.DeleteVolumeRequest(
                 volume_id=kept[3].id, wait=wait), timeout=60)]
 
-    def watch_while_dead(self, until, volume_id):
-        """How long each request to the dead share took to be refused."""
+    def watch(self, until, dead_volume_id=''):
+        """What else is asked of the server, once a second, before and after the death alike; given
+        a volume on the dead share, also requests that need it: the seconds until each is refused.
+        """
         health = health_pb2_grpc.HealthStub(self.server.channel)
-        requests = [
+        requests = self.requests_for_the_dead(dead_volume_id)
+        seconds = []
+        turn = 0
+        while time.monotonic() < until:
+            if dead_volume_id:
+                begun = time.monotonic()
+                refused = self.assert_refused(UNAVAILABLE, 'SHARE_UNAVAILABLE', self.change,
+                                              *requests[turn % len(requests)])
+                seconds.append(time.monotonic() - begun)
+                self.assertEqual(refused.info.metadata['share'], OTHER)
+                self.assertNotEqual(refused.info.metadata['since'], '')
+            turn += 1
+
+            begun = time.monotonic()
+            pool = self.call(self.pools.GetPool, pool_service_pb2.GetPoolRequest()).pool
+            self.assertTrue(pool.usable)
+            shares = {share.address: share for share in pool.shares}
+            self.assertEqual(shares[REFLINK].state, pool_pb2.SHARE_STATE_ONLINE)
+            if dead_volume_id:
+                self.assertEqual(shares[OTHER].state, UNREACHABLE)
+                self.assertNotEqual(shares[OTHER].last_error, '')
+                self.assertTrue(shares[OTHER].HasField('since'))
+            listed = self.call(self.volumes.ListVolumes, volume_service_pb2.ListVolumesRequest(
+                filter=f'share = "{OTHER}"', page_size=1000)).volumes
+            self.assertGreaterEqual(len(listed), 4)
+            self.assertEqual(health.Check(health_pb2.HealthCheckRequest(service='pool/default'),
+                                          timeout=10).status,
+                             health_pb2.HealthCheckResponse.SERVING)
+            self.assertLess(time.monotonic() - begun, REFUSED_SECONDS)
+            # A volume that names no share finds the living one.
+            share = self.create(size_bytes=MIB).share
+            if dead_volume_id:
+                self.assertEqual(share, REFLINK)
+            time.sleep(1)
+        return seconds
+
+    def requests_for_the_dead(self, volume_id):
+        return [
             (self.volumes.CreateVolume,
              volume_service_pb2.CreateVolumeRequest(size_bytes=MIB, share=OTHER)),
             (self.snapshots.CreateSnapshot,
@@ -130,37 +176,6 @@ class DeadServerTest(nfs.NfsTest):
              volume_service_pb2.CreateVolumeRequest(source_volume_id=volume_id, share=REFLINK)),
             (self.volumes.DeleteVolume,
              volume_service_pb2.DeleteVolumeRequest(volume_id=volume_id, cascade=True))]
-        seconds = []
-        turn = 0
-        while time.monotonic() < until:
-            method, request = requests[turn % len(requests)]
-            turn += 1
-            begun = time.monotonic()
-            refused = self.assert_refused(UNAVAILABLE, 'SHARE_UNAVAILABLE', self.change, method,
-                                          request)
-            seconds.append(time.monotonic() - begun)
-            self.assertEqual(refused.info.metadata['share'], OTHER)
-            self.assertNotEqual(refused.info.metadata['since'], '')
-
-            begun = time.monotonic()
-            pool = self.call(self.pools.GetPool, pool_service_pb2.GetPoolRequest()).pool
-            self.assertTrue(pool.usable)
-            states = {share.address: share for share in pool.shares}
-            self.assertEqual(states[REFLINK].state, pool_pb2.SHARE_STATE_ONLINE)
-            self.assertEqual(states[OTHER].state, UNREACHABLE)
-            self.assertNotEqual(states[OTHER].last_error, '')
-            self.assertTrue(states[OTHER].HasField('since'))
-            listed = self.call(self.volumes.ListVolumes,
-                               volume_service_pb2.ListVolumesRequest(filter='name : x')).volumes
-            self.assertEqual(list(listed), [])
-            self.assertEqual(health.Check(health_pb2.HealthCheckRequest(service='pool/default'),
-                                          timeout=10).status,
-                             health_pb2.HealthCheckResponse.SERVING)
-            self.assertLess(time.monotonic() - begun, REFUSED_SECONDS)
-            # A volume that names no share finds the living one.
-            self.assertEqual(self.create(size_bytes=MIB).share, REFLINK)
-            time.sleep(1)
-        return seconds
 
     def create_again(self):
         """The seconds until a volume could be created on the share that is back."""

@@ -78,6 +78,8 @@ class MountsTest(nfs.NfsTest):
 
     def test_a_share_that_does_not_exist_leaves_the_other(self):
         missing = REFLINK + '-missing'
+        directory = os.path.join(nfs.EXPORTS, 'reflink-missing')
+        self.addCleanup(self.withdraw, directory)
         self.serve(missing, REFLINK, options='vers=4.2',
                    pool_keys='    nfs_mount_attempts: 1\n')
         self.create_on(REFLINK)
@@ -90,14 +92,17 @@ class MountsTest(nfs.NfsTest):
         self.assertEqual(refused.info.metadata['share'], missing)
         self.assertEqual(self.create(size_bytes=MIB).share, REFLINK)
         # It appears one day.
-        directory = os.path.join(nfs.EXPORTS, 'reflink-missing')
         os.mkdir(directory)
         nfs.run('mount', os.environ['CAIRN_NFS_OTHER_DISK'], directory)
-        self.addCleanup(nfs.run, 'umount', directory)
         nfs.run('exportfs', '-o', 'rw,no_root_squash,insecure,no_subtree_check', f'*:{directory}')
-        self.addCleanup(nfs.run, 'exportfs', '-u', f'*:{directory}')
         self.wait_for_state(missing, ONLINE, PROBED)
         self.create(size_bytes=MIB, share=missing)
+
+    @staticmethod
+    def withdraw(directory):
+        if nfs.mounts(directory):
+            nfs.run('exportfs', '-u', f'*:{directory}')
+            nfs.run('umount', directory)
 
     def test_the_shares_file_is_read_again(self):
         server = self.serve(REFLINK, options='vers=4.2')
