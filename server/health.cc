@@ -12,6 +12,7 @@ constexpr const char* kServices[] = {
 };
 
 std::string PoolService(const std::string& pool) { return "pool/" + pool; }
+std::string ShareService(const std::string& address) { return "share/" + address; }
 
 }  // namespace
 
@@ -28,13 +29,21 @@ void Health::Update(Engine* engine) {
   MutexLock lock(&mutex_);
   if (stopped_) return;
   SetServices(engine != nullptr);
+  std::set<std::string> usable_shares;
   for (const std::string& name : pools_) {
-    bool usable = false;
-    if (engine != nullptr) {
-      absl::StatusOr<PoolStatus> pool = engine->GetPool(name);
-      usable = pool.ok() && pool->usable;
+    absl::StatusOr<PoolStatus> pool =
+        engine == nullptr ? absl::UnavailableError("") : engine->GetPool(name);
+    service_->SetServingStatus(PoolService(name), pool.ok() && pool->usable);
+    if (!pool.ok()) continue;
+    for (const PoolStatus::ShareEntry& entry : pool->shares) {
+      const PoolShareStatus& share = entry.share;
+      shares_.insert(share.address);
+      if (IsUsable(share.status.state)) usable_shares.insert(share.address);
     }
-    service_->SetServingStatus(PoolService(name), usable);
+  }
+  // gRPC's service forgets no name: a share that is gone is one that cannot be used.
+  for (const std::string& address : shares_) {
+    service_->SetServingStatus(ShareService(address), usable_shares.count(address) != 0);
   }
 }
 

@@ -3,11 +3,13 @@
 //   ""                        SERVING once the engine has started, until the server stops
 //   "cairn.v1.VolumeService"  the same, and so for each service
 //   "pool/<name>"             SERVING while at least one of the pool's shares can be used
+//   "share/<address>"         SERVING while that share can be used
 #ifndef CAIRN_SERVER_HEALTH_H_
 #define CAIRN_SERVER_HEALTH_H_
 
 #include <grpcpp/health_check_service_interface.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,7 @@ class Health {
   const std::vector<std::string> pools_;
   Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::set<std::string> shares_ ABSL_GUARDED_BY(mutex_);  // of which something was said
 };
 
 }  // namespace cairn

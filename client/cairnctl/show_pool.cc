@@ -13,6 +13,20 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
+// "clone,copy,allocate,seek": what the share's server does by itself.
+std::string Abilities(const v1::ShareCapabilities& capabilities) {
+  const std::pair<const char*, v1::Support> all[] = {{"clone", capabilities.clone()},
+                                                     {"copy", capabilities.copy()},
+                                                     {"allocate", capabilities.allocate()},
+                                                     {"seek", capabilities.seek()}};
+  std::string words;
+  for (const auto& [word, support] : all) {
+    if (support != v1::SUPPORT_PRESENT) continue;
+    words += (words.empty() ? "" : ",") + std::string(word);
+  }
+  return words;
+}
+
 std::string ShareTable(const v1::Pool& pool, SystemTime now) {
   Table table({{"SHARE"},
                {"STATE"},
@@ -23,6 +37,7 @@ std::string ShareTable(const v1::Pool& pool, SystemTime now) {
                {"ALLOCATED", Align::kRight},
                {"NFS"},
                {"PROBE", Align::kRight},
+               {"CAN"},
                {"LAST ERROR"}});
   for (const v1::Share& share : pool.shares()) {
     const std::string probe =
@@ -33,7 +48,7 @@ std::string ShareTable(const v1::Pool& pool, SystemTime now) {
         {share.address(), Word(share.state()), Age(share.since(), now),
          std::to_string(share.volume_count()), FormatSize(share.capacity().available_bytes()),
          FormatSize(share.capacity().total_bytes()), FormatSize(share.capacity().allocated_bytes()),
-         share.nfs_version(), probe, share.last_error()});
+         share.nfs_version(), probe, Abilities(share.capabilities()), share.last_error()});
   }
   return "\nshares:\n" + table.Render(2);
 }

@@ -309,15 +309,7 @@ bool EngineImpl::Stop(absl::Duration grace) {
   constexpr absl::Duration kLaneGrace = absl::Seconds(2);
   if (!core_->ShutdownBetween(kLaneGrace)) stuck_ = true;
   for (const auto& [name, pool] : core_->pools()) {
-    for (Share* share : pool->shares()) {
-      if (!share->Shutdown(kLaneGrace)) {
-        spdlog::error("share={} a thread hangs in it and is left behind", share->address());
-        stuck_ = true;
-      } else if (pool->options().nfs_unmount_on_exit) {
-        absl::Status unmounted = share->Unmount();
-        if (!unmounted.ok()) spdlog::warn("stays mounted: {}", Describe(unmounted));
-      }
-    }
+    if (!pool->Stop(kLaneGrace)) stuck_ = true;
   }
   return !stuck_;
 }

@@ -267,10 +267,9 @@ absl::Status PosixFileSystem::SyncDirectory(const std::string& path) {
 // To open is what close-to-open consistency asks of the server about: the NFS client gets the
 // directory's attributes then, and forgets its names when they have changed.
 absl::Status PosixFileSystem::RefreshDirectory(const std::string& path) {
-  const std::string itself = path + "/.";
-  UniqueFd fd(
-      RetryOnEintr([&] { return open(itself.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  return fd.valid() ? absl::OkStatus() : FileError(errno, "open", itself);
+  // By its own name: of "path/." the kernel does not ask.
+  UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  return fd.valid() ? absl::OkStatus() : FileError(errno, "open", path);
 }
 
 absl::Status PosixFileSystem::MakeDirectories(const std::string& path) {

@@ -103,7 +103,7 @@ absl::StatusOr<std::vector<std::string>> Pool::Reload() {
     AdviseOnce(spec);
     // What lies there now is the new share's to unmount.
     for (Retired& retired : retired_) {
-      if (retired.share->address() == spec.address) retired.mounted = false;
+      if (retired.share->address() == spec.address) retired.to_unmount = false;
     }
   }
   MutexLock lock(&mutex_);
@@ -163,29 +163,33 @@ void Pool::RetireDrained(const std::function<bool(const std::string& address)>& 
   }
   std::erase_if(going, [&](const Share* share) { return !unused(share->address()); });
   for (Share* share : going) {
-    {
-      MutexLock lock(&mutex_);
-      auto at = std::find_if(shares_.begin(), shares_.end(),
-                             [&](const auto& entry) { return entry.get() == share; });
-      retired_.push_back({.share = std::move(*at)});
-      shares_.erase(at);
-    }
+    MutexLock lock(&mutex_);
+    auto at = std::find_if(shares_.begin(), shares_.end(),
+                           [&](const auto& entry) { return entry.get() == share; });
+    retired_.push_back({.share = std::move(*at)});
+    shares_.erase(at);
     spdlog::info("pool={} share={} removed: no longer listed, and nothing lies on it",
                  options_.name, share->address());
-    if (!share->Shutdown(absl::Seconds(1))) {
-      spdlog::warn("share={} stays mounted: a thread hangs in it", share->address());
-      retired_.back().mounted = false;
-    }
   }
-  for (Retired& retired : retired_) Unmount(retired);
+  for (Retired& retired : retired_) {
+    if (retired.to_unmount && retired.share->Retire()) retired.to_unmount = false;
+  }
 }
 
-void Pool::Unmount(Retired& retired) {
-  if (!retired.mounted) return;
-  absl::Status unmounted = retired.share->Unmount();
-  retired.mounted = !unmounted.ok();
-  if (unmounted.ok() || std::exchange(retired.reported, true)) return;
-  spdlog::warn("stays mounted until nobody uses it: {}", Describe(unmounted));
+bool Pool::Stop(absl::Duration grace_of_each) {
+  MutexLock reload(&reload_mutex_);
+  bool all_ended = true;
+  for (Share* share : shares()) {
+    if (!share->Shutdown(grace_of_each)) {
+      spdlog::error("share={} a thread hangs in it and is left behind", share->address());
+      all_ended = false;
+    } else if (options_.nfs_unmount_on_exit) {
+      absl::Status unmounted = share->Unmount();
+      if (!unmounted.ok()) spdlog::warn("stays mounted: {}", Describe(unmounted));
+    }
+  }
+  for (Retired& retired : retired_) all_ended &= retired.share->Shutdown(grace_of_each);
+  return all_ended;
 }
 
 Share* Pool::FindShare(const std::string& address) const {

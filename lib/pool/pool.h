@@ -88,8 +88,8 @@ class Pool {
   // and inodes say too much where the file is projected or synchronised. A missing file has not
   // changed: what was read last holds.
   bool SharesFileChanged() const;
-  // Unmounts the shares that drain and that nothing needs (`unused` is asked for each address), and
-  // drops them from the pool. Blocking, but never on a dead server: that one is tried again.
+  // Drops from the pool the shares that drain and that nothing needs (`unused` is asked for each
+  // address), and has them unmounted, some time.
   void RetireDrained(const std::function<bool(const std::string& address)>& unused);
 
   // Null when the pool has none of that address. A share lives as long as the pool, also one that
@@ -113,6 +113,10 @@ class Pool {
   // drains.
   absl::StatusOr<Reservation> Reserve(Share* share, const SpaceRequest& request);
 
+  // Ends the lanes of all shares, then unmounts them where that is configured. False when a thread
+  // hangs in one of them.
+  bool Stop(absl::Duration grace_of_each);
+
   std::vector<PoolShareStatus> Statuses() const;
   int64_t reserved_bytes() const;
   bool usable() const;  // at least one share is
@@ -131,10 +135,8 @@ class Pool {
   // A share that is no longer part of the pool, but to which pointers may still be about.
   struct Retired {
     std::unique_ptr<Share> share;
-    bool mounted = true;  // by us, as far as we know: still to be unmounted
-    bool reported = false;
+    bool to_unmount = true;
   };
-  void Unmount(Retired& retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex_);
   void AdviseOnce(const ShareSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex_);
 
   const PoolOptions options_;

@@ -20,6 +20,8 @@ std::string_view WithoutTrailingSlashes(std::string_view source) {
   return source;
 }
 
+constexpr absl::Duration kUnmountTimeout = absl::Seconds(10);
+
 bool IsShare(const MountEntry& entry, std::string_view source) {
   return entry.type.starts_with("nfs") &&
          WithoutTrailingSlashes(entry.source) == WithoutTrailingSlashes(source);
@@ -116,7 +118,7 @@ absl::Status Mounter::Unmount() {
   if (!entry.has_value()) return absl::OkStatus();
   ProcessSpec spec;
   spec.argv = {"umount", directory_};
-  spec.timeout = options_.attempt_timeout;
+  spec.timeout = kUnmountTimeout;
   ASSIGN_OR_RETURN(ProcessResult result, system_.processes->Run(spec));
   return CheckExit(spec, result);
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,7 +42,9 @@ absl::StatusOr<FileStat> StatRoot(FileSystem& files, const std::string& director
 }
 
 // Whether work may begin now: the share is usable and its root is still the one that was probed.
-absl::Status CheckRoot(FileSystem& files, const std::string& directory, ShareHealth& health) {
+// Leaves it to the caller when another file system is there: sets `lost`.
+absl::Status CheckRoot(FileSystem& files, const std::string& directory, ShareHealth& health,
+                       bool* lost = nullptr) {
   RETURN_IF_ERROR(health.CheckUsable());
   absl::StatusOr<FileStat> root = StatRoot(files, directory);
   if (root.ok() && root->device == health.device()) return absl::OkStatus();
@@ -50,6 +53,10 @@ absl::Status CheckRoot(FileSystem& files, const std::string& directory, ShareHea
           ? Error(Reason::kShareUnavailable,
                   fmt::format("{}: the mount was lost (another file system is there)", directory))
           : root.status();
+  if (root.ok() && lost != nullptr) {
+    *lost = true;
+    return problem;
+  }
   // An error that may pass, such as EIO, is the next probe's to judge; this cannot pass by itself.
   if (root.ok() || absl::IsNotFound(problem)) {
     health.SetUnreachable(problem);
@@ -72,10 +79,7 @@ Share::Share(ShareSpec spec, MountOptions options, System system, ProbeOptions p
       specs_{std::move(spec)},
       lanes_(address_) {}
 
-Share::~Share() {
-  stop_.Cancel();
-  mounter_.Stop();
-}
+Share::~Share() { Shutdown(absl::InfiniteDuration()); }
 
 const ShareSpec& Share::spec() const {
   MutexLock lock(&mutex_);
@@ -90,16 +94,39 @@ void Share::SetSpec(ShareSpec spec) {
 absl::Status Share::Submit(Lane lane, Task task, bool even_if_down) {
   if (even_if_down) return lanes_.Submit(lane, std::move(task));
   RETURN_IF_ERROR(CheckUsable());
-  return lanes_.Submit(lane, Guarded(std::move(task)));
+  return lanes_.Submit(
+      lane, Guarded(std::move(task), is_directory_ ? std::nullopt : std::optional(lane)));
 }
 
-Task Share::Guarded(Task task) const {
+Task Share::Guarded(Task task) const { return Guarded(std::move(task), std::nullopt); }
+
+Task Share::Guarded(Task task, std::optional<Lane> lane) const {
+  Task guarded = task;
   // Nothing of `this`: a thread that hangs in the look at the root may outlive the share.
-  task.run = [run = std::move(task.run), health = health_, files = system_.files,
-              directory = directory_](const absl::Status& admitted) {
-    run(admitted.ok() ? CheckRoot(*files, directory, *health) : admitted);
+  guarded.run = [task = std::move(task), lane, held = held_, health = health_,
+                 files = system_.files, directory = directory_](const absl::Status& admitted) {
+    if (!admitted.ok()) return task.run(admitted);
+    bool lost = false;
+    absl::Status usable = CheckRoot(*files, directory, *health, lane ? &lost : nullptr);
+    if (!lost) return task.run(usable);
+    health->SetMountLost();
+    MutexLock lock(&held->mutex);
+    held->tasks.emplace_back(*lane, task);
   };
-  return task;
+  return guarded;
+}
+
+void Share::ReleaseHeld(const absl::Status& probed) {
+  std::vector<std::pair<Lane, Task>> tasks;
+  {
+    MutexLock lock(&held_->mutex);
+    tasks.swap(held_->tasks);
+  }
+  for (auto& [lane, task] : tasks) {
+    const auto run = task.run;
+    absl::Status taken = probed.ok() ? Submit(lane, std::move(task)) : probed;
+    if (!taken.ok()) run(taken);
+  }
 }
 
 void Share::Tend() {
@@ -112,6 +139,10 @@ void Share::Tend() {
       const absl::Duration since = now - probe_asked_;
       due = since >= probe_options_.period ||
             (since >= kSuspicious && lanes_.longest_fast_run() >= kSuspicious);
+      {
+        MutexLock held(&held_->mutex);
+        due |= !held_->tasks.empty();
+      }
       if (due) probe_asked_ = now;
     } else if (!probe_given_up_ && now - *probe_begun_ >= probe_options_.timeout &&
                CheckUsable().ok()) {
@@ -153,9 +184,11 @@ absl::Status Share::Probe() {
   }
   if (report.ok()) {
     health_->SetOnline(*report);
+    ReleaseHeld(absl::OkStatus());
     return absl::OkStatus();
   }
   SetUnreachable(report.status());
+  ReleaseHeld(CheckUsable());
   return Annotate(report.status(), "share " + address_, {{"share", address_}});
 }
 
@@ -252,12 +285,37 @@ absl::Status Share::MeasureAllocated() {
   }
 }
 
+bool Share::Retire() {
+  bool failed_before;
+  {
+    MutexLock lock(&mutex_);
+    if (retirement_ == Retirement::kDone) return true;
+    if (retirement_ == Retirement::kUnderWay) return false;
+    failed_before = retirement_ == Retirement::kFailed;
+    retirement_ = Retirement::kUnderWay;
+  }
+  mounter_.Stop();
+  auto retire = [this, failed_before](const absl::Status& admitted) {
+    if (!admitted.ok()) return;
+    owner_.Release();
+    absl::Status unmounted = Unmount();
+    if (!unmounted.ok() && !failed_before) {
+      spdlog::warn("stays mounted until nobody uses it: {}", Describe(unmounted));
+    }
+    MutexLock lock(&mutex_);
+    retirement_ = unmounted.ok() ? Retirement::kDone : Retirement::kFailed;
+  };
+  lanes_.SubmitProbe({.run = retire}).IgnoreError();  // refused only while shutting down
+  return false;
+}
+
 bool Share::Shutdown(absl::Duration grace) {
   stop_.Cancel();
   mounter_.Stop();
-  if (!lanes_.Shutdown(grace)) return false;
-  owner_.Release();
-  return true;
+  const bool all_ended = lanes_.Shutdown(grace);
+  ReleaseHeld(Error(Reason::kShuttingDown, "the server is shutting down"));
+  if (all_ended) owner_.Release();
+  return all_ended;
 }
 
 absl::Status Share::Unmount() {

@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -49,14 +51,16 @@ class Share {
   absl::Status CheckUsable() const { return health_->CheckUsable(); }
 
   // Runs `task` on a lane. UNAVAILABLE at once when the share is not usable (unless
-  // `even_if_down`). Just before the task runs, its thread looks at the share's root: when the
-  // share became unusable meanwhile, or another file system lies there (the mount is lost: a file
-  // written now would land in the bare mount point), the task is told UNAVAILABLE instead. With
-  // `even_if_down` that look is left out. When the share is found dead, tasks that wait are told
-  // so, and those that hang are abandoned (Task::abandoned).
+  // `even_if_down`). Just before the task runs, its thread looks at the share's root: when the share
+  // became unusable meanwhile, or the directory of file:// is another one, the task is told
+  // UNAVAILABLE instead; when the mount is lost (a file written now would land in the bare mount
+  // point), the task is held until it is restored. With `even_if_down` that look is left out. When
+  // the share is found dead, tasks that wait are told so, and those that hang are abandoned
+  // (Task::abandoned).
   absl::Status Submit(Lane lane, Task task, bool even_if_down = false);
 
-  // The same look, for a task that runs on other threads than this share's (between two shares).
+  // The same look, for a task that runs on other threads than this share's (between two shares); it is
+  // told UNAVAILABLE in all these cases.
   Task Guarded(Task task) const;
 
   // Looks after the share; to be called several times a second, and cheap: begins a probe when one
@@ -82,6 +86,10 @@ class Share {
   bool draining() const { return health_->draining(); }
   // Options that hold from the next mount on; the address must be the same.
   void SetSpec(ShareSpec spec);
+  // The pool no longer has it: mounts no more, gives up its lock and unmounts, on the probe lane. To be
+  // called again and again until it returns true; the first failure, such as a consumer on this host
+  // that still uses it, is logged.
+  bool Retire();
   // Stops a mount that runs, then the lanes, and gives up the lock on the share. False when a thread
   // is stuck; its tasks must then be taken to run still, and what they use must stay.
   bool Shutdown(absl::Duration grace);
@@ -94,6 +102,9 @@ class Share {
   // What it can do by itself, when it is not known yet; a problem that leaves it usable in `report`.
   absl::Status ExamineWriting(ProbeReport& report);
   void SetUnreachable(const absl::Status& error);
+  Task Guarded(Task task, std::optional<Lane> lane) const;
+  // What waited for the mount, now that a probe has ended.
+  void ReleaseHeld(const absl::Status& probed);
 
   const std::string address_;
   const std::string directory_;
@@ -101,6 +112,12 @@ class Share {
   const System system_;
   const ProbeOptions probe_options_;
   const std::shared_ptr<ShareHealth> health_;
+  // Tasks that found the mount lost.
+  struct Held {
+    Mutex mutex;
+    std::vector<std::pair<Lane, Task>> tasks ABSL_GUARDED_BY(mutex);
+  };
+  const std::shared_ptr<Held> held_ = std::make_shared<Held>();
   Mounter mounter_;
   OwnerLock owner_;  // used by probes, and after them
   CancelSource stop_;
@@ -112,6 +129,8 @@ class Share {
   bool probe_given_up_ ABSL_GUARDED_BY(mutex_) = false;            // the one that runs
   // When the last probe ended, or when one was begun that has not got to run yet.
   absl::Time probe_asked_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  enum class Retirement { kNone, kUnderWay, kFailed, kDone };
+  Retirement retirement_ ABSL_GUARDED_BY(mutex_) = Retirement::kNone;
   Lanes lanes_;
 };
 

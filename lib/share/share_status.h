@@ -15,6 +15,12 @@ namespace cairn {
 enum class ShareState { kMounting, kOnline, kDegraded, kUnreachable, kDraining };
 std::string_view ShareStateName(ShareState state);  // "ONLINE"
 
+// Whether work for the share is taken: a draining share works as before.
+inline bool IsUsable(ShareState state) {
+  return state == ShareState::kOnline || state == ShareState::kDegraded ||
+         state == ShareState::kDraining;
+}
+
 struct ShareCapacity {
   int64_t total_bytes = 0;
   int64_t available_bytes = 0;

@@ -99,10 +99,14 @@ class CloseToOpenTest(nfs.NfsTest):
             held[self.snapshot(volume.id).id] = bytes(content)
             info = self.info_of(OTHER_HOST, volume.id)
             # A chain that another system has changed is nothing to work on: seen at once.
-            self.replace_info(volume.id, {**info, 'active': f'volume-{volume.id}'})
+            layer = f'volume-{volume.id}.{uuid.uuid4()}'
+            nfs.run('qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', info['active'],
+                    layer, cwd=OTHER_HOST)
+            self.replace_info(volume.id, {**info, 'active': layer})
             self.assert_refused(nfs.grpc.StatusCode.DATA_LOSS, 'MAP_CORRUPT', self.snapshot,
                                 volume.id)
             # So is that the map is right again.
+            os.remove(os.path.join(OTHER_HOST, layer))
             self.replace_info(volume.id, info)
             held[self.snapshot(volume.id).id] = bytes(content)
             self.assert_holds(volume.id, content, held)

@@ -67,6 +67,9 @@ class FakeEngine : public Engine {
     PoolStatus pool;
     pool.name = name;
     pool.usable = usable;
+    PoolStatus::ShareEntry& share = pool.shares.emplace_back();
+    share.share.address = "host:/export";
+    share.share.status.state = usable ? ShareState::kOnline : ShareState::kUnreachable;
     return pool;
   }
   void RescanPool(const std::string&, std::function<void(absl::Status)> done) override {

@@ -61,9 +61,11 @@ TEST_F(LifecycleTest, APoolWithoutAShareIsNotServing) {
   Start();
   EXPECT_EQ(CheckHealth(server_->channel(), "pool/default"), "SERVING");
   EXPECT_EQ(CheckHealth(server_->channel(), "pool/other"), "NOT_FOUND");
+  EXPECT_EQ(CheckHealth(server_->channel(), "share/host:/export"), "SERVING");
   engine_->usable = false;
   EXPECT_TRUE(
       Soon([&] { return CheckHealth(server_->channel(), "pool/default") == "NOT_SERVING"; }));
+  EXPECT_EQ(CheckHealth(server_->channel(), "share/host:/export"), "NOT_SERVING");
   EXPECT_EQ(CheckHealth(server_->channel(), ""), "SERVING");
   engine_->usable = true;
   EXPECT_TRUE(Soon([&] { return CheckHealth(server_->channel(), "pool/default") == "SERVING"; }));

@@ -47,6 +47,8 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(r().share));
+    // The file may have been made just now, by another host.
+    RETURN_IF_ERROR(core_.files().RefreshDirectory(directory));
     ASSIGN_OR_RETURN(auto map, ReadInfoMap(core_.files(), directory, r().volume_id));
     const std::string active = map.has_value() ? map->active : BaseFileName(r().volume_id);
     if (auto found = core_.files().Stat(directory + "/" + active);

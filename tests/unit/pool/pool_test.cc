@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "lib/base/size.h"
 #include "tests/support/matchers.h"
 #include "tests/support/seed.h"
@@ -178,7 +179,8 @@ TEST_F(PoolTest, ADrainedShareGoesOnceNothingUsesIt) {
   // The lock was given up, so that another server may have it, and this one may again.
   WriteSharesFile({"a", "b"});
   Reload();
-  ASSERT_OK(Find("b")->Probe());
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (!Find("b")->Probe().ok() && absl::Now() < until) absl::SleepFor(absl::Milliseconds(1));
   EXPECT_OK(Place(10, 0, Address("b")));
 }
 
@@ -190,16 +192,22 @@ TEST_F(PoolTest, ADrainedNfsShareIsUnmountedAndTriedAgainWhileItIsBusy) {
   ASSERT_OK(pool_->shares().at(0)->CheckUsable());
   WriteFile(options_.nfs_shares_config, "# none\n");
   Reload();
-  int umounts = 0;
+  std::atomic<int> umounts{0};
   mount_.SetBehaviour([&](const ProcessSpec& spec) {
     EXPECT_EQ(spec.argv[0], "umount");
     if (++umounts < 3) return FakeMountProgram::Exit(32, "umount: target is busy");
     table_.Clear();
     return FakeMountProgram::Exit(0);
   });
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (umounts < 3 && absl::Now() < until) {
+    pool_->RetireDrained([](const std::string&) { return true; });
+    EXPECT_THAT(pool_->shares(), IsEmpty());
+    absl::SleepFor(absl::Milliseconds(1));
+  }
   for (int i = 0; i < 5; ++i) pool_->RetireDrained([](const std::string&) { return true; });
+  EXPECT_TRUE(pool_->Stop(absl::Seconds(10)));
   EXPECT_EQ(umounts, 3);
-  EXPECT_THAT(pool_->shares(), IsEmpty());
 }
 
 TEST_F(PoolTest, AShareThatIsListedAgainIsNotUnmountedForItsPredecessor) {
@@ -209,18 +217,37 @@ TEST_F(PoolTest, AShareThatIsListedAgainIsNotUnmountedForItsPredecessor) {
   ProbeAll();
   WriteFile(options_.nfs_shares_config, "# none\n");
   Reload();
-  int umounts = 0;
+  std::atomic<int> umounts{0};
   mount_.SetBehaviour([&](const ProcessSpec&) {
     ++umounts;
     return FakeMountProgram::Exit(32, "umount: target is busy");
   });
   pool_->RetireDrained([](const std::string&) { return true; });
+  while (umounts == 0) absl::SleepFor(absl::Milliseconds(1));
   WriteFile(options_.nfs_shares_config, "host:/export\n");
   Reload();
-  pool_->RetireDrained([](const std::string&) { return true; });
+  for (int i = 0; i < 5; ++i) {
+    pool_->RetireDrained([](const std::string&) { return true; });
+    absl::SleepFor(absl::Milliseconds(2));
+  }
   EXPECT_EQ(umounts, 1);
   ProbeAll();
   EXPECT_OK(pool_->shares().at(0)->CheckUsable());
+}
+
+TEST_F(PoolTest, SharesAreUnmountedAtTheEndWhereThatIsConfigured) {
+  for (bool configured : {false, true}) {
+    options_.nfs_unmount_on_exit = configured;
+    table_.Clear();
+    WriteFile(options_.nfs_shares_config, "host:/export\n");
+    MakePool();
+    Reload();
+    ProbeAll();
+    const size_t calls = mount_.calls().size();
+    EXPECT_TRUE(pool_->Stop(absl::Seconds(10)));
+    ASSERT_EQ(mount_.calls().size(), calls + (configured ? 1 : 0));
+    EXPECT_EQ(mount_.calls().back().argv[0], configured ? "umount" : "mount");
+  }
 }
 
 TEST_F(PoolTest, FailedReloadLeavesThePoolAsItWas) {

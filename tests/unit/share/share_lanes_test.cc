@@ -158,6 +158,60 @@ TEST_F(ShareLanesTest, LostMountIsSeenBeforeATaskRuns) {
   EXPECT_OK(share->CheckUsable());
 }
 
+TEST_F(ShareLanesTest, ATaskThatFindsTheMountLostRunsWhenItIsRestored) {
+  MountOptions options;
+  options.mount_point_base = dir_.path();
+  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_},
+              ProbeOptions{.period = absl::Hours(1)});
+  ASSERT_OK(share.Probe());
+  table_.Clear();
+  files_.SetDeviceShift(1);
+  Outcome outcome;
+  ASSERT_OK(
+      share.Submit(Lane::kBulk, outcome.MakeTask([&] { EXPECT_EQ(mount_.calls().size(), 2); })));
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (outcome.calls() == 0 && absl::Now() < until) {
+    share.Tend();  // nobody waits for the period
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  EXPECT_OK(outcome.Wait());
+}
+
+TEST_F(ShareLanesTest, ATaskThatFindsTheMountLostIsToldWhenItCannotBeRestored) {
+  MountOptions options;
+  options.mount_point_base = dir_.path();
+  options.attempts = 1;
+  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_},
+              ProbeOptions{.period = absl::Hours(1)});
+  ASSERT_OK(share.Probe());
+  table_.Clear();
+  files_.SetDeviceShift(1);
+  mount_.SetBehaviour([](const ProcessSpec&) {
+    return FakeMountProgram::Exit(32, "mount.nfs: Connection refused");
+  });
+  Outcome failed;
+  ASSERT_OK(share.Submit(Lane::kFast, failed.MakeTask()));
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (failed.calls() == 0 && absl::Now() < until) {
+    share.Tend();
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  EXPECT_THAT(failed.Wait(), HasReasonOf(Reason::kShareUnavailable));
+}
+
+TEST_F(ShareLanesTest, ATaskThatWaitsForALostMountIsToldAtTheEnd) {
+  MountOptions options;
+  options.mount_point_base = dir_.path();
+  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_});
+  ASSERT_OK(share.Probe());
+  files_.SetDeviceShift(1);
+  Outcome outcome;
+  ASSERT_OK(share.Submit(Lane::kFast, outcome.MakeTask()));
+  while (share.CheckUsable().ok()) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_TRUE(share.Shutdown(absl::Seconds(10)));
+  EXPECT_THAT(outcome.Wait(), HasReasonOf(Reason::kShuttingDown));
+}
+
 TEST_F(ShareLanesTest, DirectoryThatVanishedIsSeenBeforeATaskRuns) {
   auto share = MakeOnlineShare();
   fs::remove_all(dir_.path());
