@@ -373,6 +373,7 @@ EngineOptions EngineOptionsOf(const ServerConfig& config) {
   options.queue_depth_max = config.operation_queue_max;
   options.operation_retention = absl::Hours(config.operation_retention_hours);
   options.probe_period = absl::Seconds(config.probe_period_seconds);
+  options.probe_timeout = absl::Seconds(config.probe_timeout_seconds);
   options.rescan_period = absl::Seconds(config.rescan_period_seconds);
   return options;
 }

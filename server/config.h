@@ -30,6 +30,7 @@ struct ServerConfig {
   int operation_retention_hours = 7 * 24;
   int operation_queue_max = 64;
   int probe_period_seconds = 5;
+  int probe_timeout_seconds = 2;
   int rescan_period_seconds = 3600;
   std::vector<PoolOptions> pools;  // in the order of the file
 };

@@ -5,19 +5,13 @@
 
 #include <charconv>
 
+#include "lib/base/overloaded.h"
 #include "server/config_yaml.h"
 
 namespace cairn {
 namespace {
 
 constexpr double kIntMax = 2147483647;
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
 
 int IndexOf(const std::vector<std::string_view>& words, std::string_view word) {
   for (size_t i = 0; i < words.size(); ++i) {
@@ -68,6 +62,11 @@ std::vector<ConfigKey<ServerConfig>> MakeServerKeys() {
       {"operation_queue_max", &C::operation_queue_max, "operations that may wait for one volume", 1,
        10'000},
       {"probe_period_seconds", &C::probe_period_seconds, "how often each share is probed", 1, 3600},
+      {"probe_timeout_seconds", &C::probe_timeout_seconds,
+       "a share that takes longer to answer a probe is UNREACHABLE, and requests for it fail at "
+       "once, "
+       "until it answers",
+       1, 600},
       {"rescan_period_seconds", &C::rescan_period_seconds,
        "how often what lies on each share is measured", 10, 30 * 24 * 3600},
   };
@@ -104,6 +103,10 @@ std::vector<ConfigKey<PoolOptions>> MakePoolKeys() {
        "after them"},
       {"nfs_mount_attempts", &P::nfs_mount_attempts,
        "how many times a mount is tried; at least once, whatever the value", -kIntMax, kIntMax},
+      {"nfs_unmount_on_exit", &P::nfs_unmount_on_exit,
+       "shares are unmounted when the server stops; false: they stay, for consumers on this host "
+       "and "
+       "the next start"},
       {"nfs_snapshot_support", &P::nfs_snapshot_support, "snapshots may be created"},
       {"reserved_percentage", &P::reserved_percentage,
        "share of the physical capacity that is kept free, in percent", 0, 100},

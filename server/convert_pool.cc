@@ -4,6 +4,18 @@
 namespace cairn {
 namespace {
 
+v1::ShareCapabilities AbilitiesToProto(const FileAbilities& abilities) {
+  const auto support = [](bool present) {
+    return present ? v1::SUPPORT_PRESENT : v1::SUPPORT_ABSENT;
+  };
+  v1::ShareCapabilities proto;
+  proto.set_clone(support(abilities.clone));
+  proto.set_copy(support(abilities.copy));
+  proto.set_allocate(support(abilities.allocate));
+  proto.set_seek(support(abilities.seek));
+  return proto;
+}
+
 v1::Share ShareToProto(const PoolStatus::ShareEntry& entry) {
   const ShareStatus& status = entry.share.status;
   v1::Share proto;
@@ -17,6 +29,8 @@ v1::Share ShareToProto(const PoolStatus::ShareEntry& entry) {
   proto.set_mount_point(entry.share.directory);
   proto.set_mount_options(status.mount_options);
   proto.set_nfs_version(status.nfs_version);
+  if (status.abilities.has_value())
+    *proto.mutable_capabilities() = AbilitiesToProto(*status.abilities);
   v1::Capacity* capacity = proto.mutable_capacity();
   capacity->set_total_bytes(status.capacity.total_bytes);
   capacity->set_available_bytes(status.capacity.available_bytes);

@@ -168,8 +168,9 @@ void Server::Stop() {
   absl::Status stopping = Error(Reason::kShuttingDown, "the server is stopping");
   parts_->services.calls.Abort(stopping, {CallKind::kWatch});
   if (starter_.joinable()) starter_.join();
+  bool all_ended = true;
   if (parts_->engine != nullptr) {
-    parts_->engine->Stop(absl::Seconds(config_.shutdown_grace_seconds));
+    all_ended = parts_->engine->Stop(absl::Seconds(config_.shutdown_grace_seconds));
   }
   parts_->services.calls.Abort(stopping, {CallKind::kRead, CallKind::kChange, CallKind::kWait,
                                           CallKind::kStream, CallKind::kWatch});
@@ -178,6 +179,8 @@ void Server::Stop() {
   // Its tasks may use the engine.
   parts_->services.background.Stop();
   parts_->services.engine = nullptr;
+  // A thread that hangs on a dead share may wake before the process ends, and still use them.
+  if (!all_ended) parts_->engine.release();
   parts_->engine.reset();
 }
 

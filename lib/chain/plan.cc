@@ -60,4 +60,18 @@ const std::string& ShareOf(const Step& step) {
   return std::visit([](const auto& s) -> const std::string& { return s.share; }, step);
 }
 
+std::set<std::string> SharesOf(const Plan& plan) {
+  std::set<std::string> shares;
+  for (const std::vector<Step>* steps : {&plan.steps, &plan.undo}) {
+    for (const Step& step : *steps) {
+      shares.insert(ShareOf(step));
+      if (const auto* copy = std::get_if<CopyFileStep>(&step)) shares.insert(copy->source_share);
+      if (const auto* convert = std::get_if<ConvertStep>(&step))
+        shares.insert(convert->source_share);
+    }
+  }
+  shares.erase("");  // an image file of this host
+  return shares;
+}
+
 }  // namespace cairn

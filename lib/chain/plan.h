@@ -7,6 +7,7 @@
 #define CAIRN_LIB_CHAIN_PLAN_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -135,8 +136,10 @@ struct Plan {
 std::string DescribeStep(const Step& step);
 // Whether the step may move data in bulk (it then runs on the narrow lane).
 bool IsBulk(const Step& step);
-// The share whose lane the step runs on.
+// The share whose files the step changes.
 const std::string& ShareOf(const Step& step);
+// Every share that the plan, or its undoing, reads or changes.
+std::set<std::string> SharesOf(const Plan& plan);
 
 std::string PlanToJson(const Plan& plan);
 absl::StatusOr<Plan> PlanFromJson(std::string_view text);

@@ -5,6 +5,7 @@
 #include "lib/base/id.h"
 #include "lib/base/status.h"
 #include "lib/image/qcow2.h"
+#include "lib/os/file_error.h"
 
 namespace cairn {
 namespace {
@@ -22,7 +23,8 @@ class Runner {
                                .preallocate_metadata = context_.preallocate_metadata,
                                .backing_file = step.backing_file,
                                .backing_format = {},
-                               .permissions = context_.permissions};
+                               .permissions = context_.permissions,
+                               .abilities = Abilities(step.share)};
     if (!step.backing_file.empty()) {
       options.backing_format = FileFormatName(step.backing_format);
       options.preallocate_metadata = false;
@@ -34,7 +36,7 @@ class Runner {
   absl::Status operator()(const GrowImageStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     return GrowImage(files_, directory, step.file, step.format, step.size_bytes, context_.cancel,
-                     context_.progress);
+                     context_.progress, Abilities(step.share));
   }
 
   absl::Status operator()(const CopyFileStep& step) {
@@ -47,7 +49,8 @@ class Runner {
                           .target_name = step.file,
                           .temporary = Temporary(step.file),
                           .permissions = context_.permissions,
-                          .allocate = step.allocate},
+                          .allocate = step.allocate,
+                          .abilities = Abilities(step.share)},
                          context_.cancel, context_.progress);
   }
 
@@ -137,6 +140,10 @@ class Runner {
   absl::Status operator()(const ReceiveContentStep&) { return absl::OkStatus(); }
 
  private:
+  FileAbilities Abilities(const std::string& share) const {
+    return context_.abilities_of ? context_.abilities_of(share) : kTryAll;
+  }
+
   std::string Temporary(const std::string& file) const {
     return TemporaryName(file, context_.operation_id);
   }
@@ -160,8 +167,9 @@ class Runner {
 }  // namespace
 
 absl::Status RunStep(const Step& step, const StepContext& context) {
-  return Annotate(std::visit(Runner(context), step), DescribeStep(step),
-                  {{"share", ShareOf(step)}});
+  // A step can be done twice, so it is when another host has replaced a file under it.
+  absl::Status status = OnceMoreIfStale([&] { return std::visit(Runner(context), step); });
+  return Annotate(status, DescribeStep(step), {{"share", ShareOf(step)}});
 }
 
 std::string TemporaryName(std::string_view file, std::string_view operation_id) {

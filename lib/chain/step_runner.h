@@ -19,6 +19,8 @@ struct StepContext {
   ImageTool* tool = nullptr;
   // Where a share's files are; UNAVAILABLE when the share is not usable.
   std::function<absl::StatusOr<std::string>(const std::string& share)> directory_of;
+  // What the share can do by itself, as found out when it came up; empty: each step tries.
+  std::function<FileAbilities(const std::string& share)> abilities_of;
   FilePermissions permissions;
   bool preallocate_metadata = true;
   std::string operation_id;  // names the temporary files: ".<name>.tmp-<operation-id>"

@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,11 +68,13 @@ class Conductor {
   void AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left);
   void Journalled(const std::shared_ptr<Submission>& submission, const LivePtr& op);
   void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
+  absl::Status CheckShares(const Work& work) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
   void Enqueue(const LivePtr& op, std::vector<LockKey> locks);
 
   // Carrying out (conductor_run.cc).
   void Dispatch(const LivePtr& op);
+  absl::Status Hand(const LivePtr& op, Task task);
   void Execute(const LivePtr& op);
   absl::StatusOr<Outcome> Forward(LiveOperation& op);
   absl::Status PlanAndJournal(LiveOperation& op);
@@ -79,7 +82,10 @@ class Conductor {
   absl::StatusOr<Outcome> AwaitContent(LiveOperation& op, const ReceiveContentStep& step);
   absl::Status Cross(LiveOperation& op);
   absl::Status Run(LiveOperation& op, const Step& step, bool cancellable);
+  void Refused(const LivePtr& op, const absl::Status& why);
   void Fail(const LivePtr& op, const absl::Status& error);
+  bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
+  std::set<std::string> SharesOf(const LiveOperation& op) const;
   bool Undo(LiveOperation& op);
   void Conclude(const LivePtr& op);
   void Park(const LivePtr& op, const absl::Status& why);

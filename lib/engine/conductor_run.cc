@@ -66,30 +66,61 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
   return status;
 }
 
-// To the lane of its share, or to the control executor when it needs none.
+// To the threads on which it belongs.
+absl::Status Conductor::Hand(const LivePtr& op, Task task) {
+  const std::set<std::string> addresses = SharesOf(*op);
+  if (addresses.empty()) return control_.Submit(std::move(task));
+  if (addresses.size() == 1) {
+    ASSIGN_OR_RETURN(Share * share, core_->ShareAt(*addresses.begin()));
+    return share->Submit(op->lane, std::move(task));
+  }
+  for (const std::string& address : addresses) {
+    ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address));
+    RETURN_IF_ERROR(share->CheckUsable());
+    task = share->Guarded(std::move(task));
+  }
+  return core_->Between(addresses).Submit(std::move(task));
+}
+
+// Those that it works on: as far as is known before it is planned, then as planned.
+std::set<std::string> Conductor::SharesOf(const LiveOperation& op) const {
+  std::set<std::string> addresses = op.planned ? cairn::SharesOf(op.plan) : std::set<std::string>();
+  addresses.insert(op.work->HomeShare());
+  if (!op.planned) addresses.insert(op.work->SourceShare());
+  addresses.erase("");
+  return addresses;
+}
+
 void Conductor::Dispatch(const LivePtr& op) {
   if (stopping()) return;  // the journal has it
-  const std::string address = op->work->HomeShare();
-  auto run = [this, op](const absl::Status& admitted) {
+  Task task;
+  task.run = [this, op](const absl::Status& admitted) {
     if (stopping() || HasReason(admitted, Reason::kShuttingDown)) return;
     if (admitted.ok()) return Execute(op);
-    Fail(op, admitted);
+    Refused(op, admitted);
   };
-  absl::Status submitted;
-  if (address.empty()) {
-    submitted = control_.Submit({.run = run});
-  } else {
-    auto share = core_->ShareAt(address);
-    submitted = share.ok() ? (*share)->Submit(op->lane, {.run = run}) : share.status();
-  }
-  if (submitted.ok() || HasReason(submitted, Reason::kShuttingDown)) return;
+  task.abandoned = [this, op](const absl::Status& why) {
+    Show(*op, [&](OperationRecord& record) {
+      record.step =
+          fmt::format("waiting for the share, which may come back: {}", ToStd(why.message()));
+    });
+  };
+  absl::Status handed = Hand(op, std::move(task));
+  if (handed.ok() || HasReason(handed, Reason::kShuttingDown)) return;
   // Not on this thread, which may be the catalog's: to fail is to commit.
   control_
       .Submit({.run =
-                   [this, op, submitted](const absl::Status& admitted) {
-                     if (admitted.ok()) Fail(op, submitted);
+                   [this, op, handed](const absl::Status& admitted) {
+                     if (admitted.ok()) Refused(op, handed);
                    }})
       .IgnoreError();  // refused only while stopping: the journal has it
+}
+
+// Its share, or its share's lane, does not take it now. What had begun waits for it; the rest fails.
+// Touches no file, since it runs on threads that must not hang.
+void Conductor::Refused(const LivePtr& op, const absl::Status& why) {
+  if (op->verdict.has_value() || op->planned) return Park(op, why);
+  Fail(op, why);
 }
 
 void Conductor::Resume(const LivePtr& op) {
@@ -233,6 +264,7 @@ StepContext Conductor::ContextOf(LiveOperation& op, bool cancellable) {
   context.files = &core_->files();
   context.tool = &core_->tool();
   context.directory_of = [this](const std::string& share) { return core_->DirectoryOf(share); };
+  context.abilities_of = [this](const std::string& share) { return core_->AbilitiesOf(share); };
   VolumePtr volume = core_->catalog().FindVolume(op.volume_id);
   auto pool = core_->PoolNamed(volume == nullptr ? "" : volume->pool);
   if (pool.ok()) {
@@ -271,8 +303,8 @@ void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   if (op->verdict.has_value()) return Park(op, error);  // it could not even be undone now
   // A stopping server interrupts what runs: the next start goes on with it.
   if (stopping() && !op->cancel_asked && absl::IsCancelled(error)) return;
-  const bool outage = absl::IsUnavailable(error);
-  if (outage && (op->crossed || (op->recovered && op->planned))) return Park(op, error);
+  if (IsOutage(*op, error) && (op->crossed || (op->recovered && op->planned)))
+    return Park(op, error);
   spdlog::warn("operation={} kind={} volume={} failed: {}", op->id, OperationKindName(op->kind),
                op->volume_id, Describe(error));
   op->verdict = error;
@@ -284,12 +316,22 @@ void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   }
 }
 
+// A dead server shows in many ways: as UNAVAILABLE, and on soft mounts as an I/O error after minutes.
+bool Conductor::IsOutage(const LiveOperation& op, const absl::Status& error) const {
+  if (absl::IsUnavailable(error) || HasReason(error, Reason::kShareOwned)) return true;
+  for (const std::string& address : SharesOf(op)) {
+    auto share = core_->ShareAt(address);
+    if (share.ok() && !(*share)->CheckUsable().ok()) return true;
+  }
+  return false;
+}
+
 // False when the share is down meanwhile. Another error leaves something behind, which is logged
 // and which the scan of the share reports.
 bool Conductor::Undo(LiveOperation& op) {
   for (const Step& step : op.plan.undo) {
     absl::Status status = Run(op, step, /*cancellable=*/false);
-    if (absl::IsUnavailable(status)) return false;
+    if (!status.ok() && IsOutage(op, status)) return false;
     if (!status.ok()) {
       spdlog::error("operation={} volume={} could not be undone wholly: {}", op.id, op.volume_id,
                     Describe(status));

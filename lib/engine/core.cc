@@ -7,6 +7,7 @@
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/os/file_error.h"
 
 namespace cairn {
 
@@ -24,7 +25,8 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   for (const PoolOptions& pool : o.pools) {
     auto [it, added] = core->pools_.try_emplace(pool.name);
     if (!added) return InvalidField("pools", "two pools have the same name", pool.name);
-    it->second = std::make_unique<Pool>(pool, Share::System{o.files, o.processes, o.mounts});
+    it->second = std::make_unique<Pool>(pool, Share::System{o.files, o.processes, o.mounts},
+                                        ProbeOptions{o.probe_period, o.probe_timeout});
   }
   return core;
 }
@@ -73,6 +75,14 @@ absl::StatusOr<Share*> Core::ShareOf(const VolumeRecord& volume) const {
                {{"volume", volume.id}, {"share", volume.share}, {"pool", volume.pool}});
 }
 
+std::vector<Share*> Core::Shares() const {
+  std::vector<Share*> all;
+  for (const auto& [name, pool] : pools_) {
+    for (Share* share : pool->shares()) all.push_back(share);
+  }
+  return all;
+}
+
 absl::StatusOr<Share*> Core::ShareAt(const std::string& address) const {
   for (const auto& [name, pool] : pools_) {
     if (Share* share = pool->FindShare(address); share != nullptr) return share;
@@ -87,6 +97,32 @@ absl::StatusOr<std::string> Core::DirectoryOf(const std::string& address) const 
   return share->directory();
 }
 
+absl::Status Core::SubmitClosing(const std::string& address, Task task) const {
+  ASSIGN_OR_RETURN(Share * share, ShareAt(address));
+  return share->Submit(Lane::kClosing, std::move(task), /*even_if_down=*/true);
+}
+
+Executor& Core::Between(const std::set<std::string>& addresses) {
+  MutexLock lock(&between_mutex_);
+  std::unique_ptr<Executor>& executor = between_[addresses];
+  if (executor == nullptr) {
+    executor = std::make_unique<Executor>(ExecutorOptions{.name = "between", .threads = 2});
+  }
+  return *executor;
+}
+
+bool Core::ShutdownBetween(absl::Duration grace) {
+  MutexLock lock(&between_mutex_);
+  bool all_ended = true;
+  for (const auto& [addresses, executor] : between_) all_ended &= executor->Shutdown(grace);
+  return all_ended;
+}
+
+FileAbilities Core::AbilitiesOf(const std::string& address) const {
+  auto share = ShareAt(address);
+  return share.ok() ? (*share)->status().abilities.value_or(kTryAll) : kTryAll;
+}
+
 FilePermissions Core::PermissionsOf(const Pool& pool) const {
   return {.mode = static_cast<mode_t>(pool.options().nas_secure_file_permissions ? 0660 : 0666),
           .owner_of_backing = pool.options().nas_secure_file_operations};
@@ -99,8 +135,12 @@ absl::StatusOr<ChainView> Core::ReadView(const VolumeRecord& volume) const {
                  .size_bytes = volume.size_bytes,
                  .chain = {},
                  .map = std::nullopt};
-  ASSIGN_OR_RETURN(
-      view.chain, ReadChain(files(), directory, volume.id, volume.active_file, volume.base_format));
+  // Another host may have changed it: what this one remembers of the names counts for nothing.
+  RETURN_IF_ERROR(files().RefreshDirectory(directory));
+  ASSIGN_OR_RETURN(view.chain, OnceMoreIfStale([&] {
+                     return ReadChain(files(), directory, volume.id, volume.active_file,
+                                      volume.base_format);
+                   }));
   if (!IsRecordedChain(volume, view.chain)) {
     return Error(
         Reason::kChainCorrupt,
@@ -147,7 +187,7 @@ absl::Status Core::RepairMap(const VolumeRecord& volume, const std::string& dire
       expected.layers[snapshot->id] = snapshot->layer;
     }
   }
-  auto read = ReadInfoMap(files(), directory, volume.id);
+  auto read = OnceMoreIfStale([&] { return ReadInfoMap(files(), directory, volume.id); });
   if (read.ok() && read->has_value() && **read == expected) {
     view.map = expected;
     return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,10 +40,20 @@ class Core {
   absl::StatusOr<Pool*> PoolNamed(const std::string& name) const;
   // SHARE_NOT_FOUND when the configuration has no such share any more.
   absl::StatusOr<Share*> ShareOf(const VolumeRecord& volume) const;
+  // Of all pools.
+  std::vector<Share*> Shares() const;
   // A share of any pool, by its address.
   absl::StatusOr<Share*> ShareAt(const std::string& address) const;
   // Where a share's files are, if it is usable: what RunStep asks.
   absl::StatusOr<std::string> DirectoryOf(const std::string& address) const;
+  // Runs `task` where it may hang as long as the share does, also while that is down.
+  absl::Status SubmitClosing(const std::string& address, Task task) const;
+  // The threads for work on several shares at once: of their own, so that an outage of one of them
+  // holds up neither the others' lanes nor work between other shares.
+  Executor& Between(const std::set<std::string>& addresses);
+  bool ShutdownBetween(absl::Duration grace);  // false: a thread is stuck
+  // What the share can do by itself; all that is worth a try, when that is not known.
+  FileAbilities AbilitiesOf(const std::string& address) const;
   FilePermissions PermissionsOf(const Pool& pool) const;
 
   // ---- on the share: blocking, from its lane
@@ -71,6 +82,9 @@ class Core {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<ImageTool> tool_;
   std::map<std::string, std::unique_ptr<Pool>> pools_;
+  Mutex between_mutex_;
+  std::map<std::set<std::string>, std::unique_ptr<Executor>> between_
+      ABSL_GUARDED_BY(between_mutex_);
 };
 
 // A state for a volume on which nothing runs.

@@ -2,6 +2,7 @@
 
 #include "lib/base/status.h"
 #include "lib/chain/info_map.h"
+#include "lib/os/file_error.h"
 
 namespace cairn {
 namespace {
@@ -26,7 +27,8 @@ absl::StatusOr<std::vector<ChainFile>> DescribeChainNow(const Core& core,
     ASSIGN_OR_RETURN(VolumePtr volume, core.Volume(volume_id));
     auto snapshots = core.catalog().SnapshotsOf(volume_id);
     ASSIGN_OR_RETURN(std::string directory, core.DirectoryOf(volume->share));
-    auto chain = ChainOf(core, *volume, directory);
+    RETURN_IF_ERROR(core.files().RefreshDirectory(directory));
+    auto chain = OnceMoreIfStale([&] { return ChainOf(core, *volume, directory); });
     if (!chain.ok()) {
       ASSIGN_OR_RETURN(VolumePtr now, core.Volume(volume_id));
       if (now->revision == volume->revision && now->current_operation.empty()) {

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 
 #include "absl/time/clock.h"
 #include "lib/base/status.h"
@@ -15,6 +16,7 @@
 #include "lib/engine/import_session.h"
 #include "lib/engine/share_scan.h"
 #include "lib/exec/timer.h"
+#include "lib/share/mount_advice.h"
 
 namespace cairn {
 namespace {
@@ -22,6 +24,9 @@ namespace {
 constexpr absl::Duration kSweepPeriod = absl::Minutes(10);
 // How long start-up waits for shares to mount and answer before it goes on without them.
 constexpr absl::Duration kFirstProbeTime = absl::Seconds(10);
+// How soon a probe that does not come back is found out, beyond its limit.
+constexpr absl::Duration kTendPeriod = absl::Milliseconds(250);
+constexpr absl::Duration kFollowPeriod = absl::Seconds(2);
 
 class EngineImpl : public Engine {
  public:
@@ -79,11 +84,13 @@ class EngineImpl : public Engine {
     OpenExport(core_.get(), &conductor_, &timer_, std::move(request), std::move(done));
   }
 
-  void Stop(absl::Duration grace) override;
+  bool Stop(absl::Duration grace) override;
 
  private:
-  void ReloadShares();
-  void ProbeAll();
+  void CheckTools() const;
+  void Reload(Pool& pool);
+  void FollowSharesFiles();
+  void TendShares();
   void FirstProbes();
   // Measures and scans one share, on its lane; `done` may be empty.
   void Survey(Share* share, std::function<void(absl::Status)> done);
@@ -95,40 +102,75 @@ class EngineImpl : public Engine {
   const std::unique_ptr<Core> core_;
   Timer timer_;
   Conductor conductor_;
+  std::set<const Share*> surveyed_;  // since they came up; used by the timer's thread
   std::atomic<bool> stopped_{false};
+  bool stuck_ = false;
 };
 
-void EngineImpl::ReloadShares() {
-  for (const auto& [name, pool] : core_->pools()) {
-    auto problems = pool->Reload();
-    if (!problems.ok()) {
-      spdlog::error("pool={} shares file: {}", name, Describe(problems.status()));
-      continue;
-    }
-    for (const std::string& problem : *problems) {
-      spdlog::warn("pool={} {}: {}", name, pool->options().nfs_shares_config, problem);
-    }
+void EngineImpl::Reload(Pool& pool) {
+  auto problems = pool.Reload();
+  if (!problems.ok()) {
+    spdlog::error("pool={} shares file: {}", pool.options().name, Describe(problems.status()));
+    return;
+  }
+  for (const std::string& problem : *problems) {
+    spdlog::warn("pool={} {}: {}", pool.options().name, pool.options().nfs_shares_config, problem);
   }
 }
 
-absl::Status EngineImpl::Begin() {
+// Shares files are read again when they change; shares that are no longer listed go when nothing
+// lies on them any more.
+void EngineImpl::FollowSharesFiles() {
+  for (const auto& [name, pool] : core_->pools()) {
+    if (pool->SharesFileChanged()) Reload(*pool);
+    pool->RetireDrained(
+        [this](const std::string& address) { return core_->catalog().VolumesOn(address).empty(); });
+  }
+}
+
+// A share that comes up is measured and compared with the catalog at once.
+void EngineImpl::TendShares() {
+  for (Share* share : core_->Shares()) {
+    share->Tend();
+    const bool usable = share->CheckUsable().ok();
+    if (usable && surveyed_.insert(share).second) Survey(share, {});
+    if (!usable) surveyed_.erase(share);
+  }
+}
+
+// What is missing is said at once, not with the first volume that needs it.
+void EngineImpl::CheckTools() const {
   if (auto version = core_->tool().Version(); version.ok()) {
     spdlog::info("qemu-img {}", *version);
   } else {
     spdlog::error("{}", Describe(version.status()));
   }
-  ReloadShares();
+  const std::vector<Share*> shares = core_->Shares();
+  const bool mounts = std::any_of(shares.begin(), shares.end(),
+                                  [](const Share* share) { return !share->spec().is_directory(); });
+  if (!mounts) return;
+  if (absl::Status tool = CheckMountTool(); !tool.ok()) spdlog::error("{}", Describe(tool));
+  if (std::string lack = WhatMountingLacks(); !lack.empty()) spdlog::warn("{}", lack);
+}
+
+absl::Status EngineImpl::Begin() {
+  for (const auto& [name, pool] : core_->pools()) Reload(*pool);
+  CheckTools();
   FirstProbes();
   RETURN_IF_ERROR(conductor_.TakeUpUnfinished());
-  for (const auto& [name, pool] : core_->pools()) {
-    for (Share* share : pool->shares()) Survey(share, {});
-  }
+  TendShares();
   const EngineOptions& options = core_->options();
-  timer_.RunEvery(options.probe_period, [this] { ProbeAll(); });
+  timer_.RunEvery(kTendPeriod, [this] { TendShares(); });
   timer_.RunEvery(options.rescan_period, [this] {
-    for (const auto& [name, pool] : core_->pools()) {
-      for (Share* share : pool->shares()) Survey(share, {});
-    }
+    for (Share* share : core_->Shares()) Survey(share, {});
+  });
+  timer_.RunEvery(kFollowPeriod, [this] {
+    auto follow = [this](const absl::Status& admitted) {
+      if (admitted.ok()) FollowSharesFiles();
+    };
+    conductor_.control()
+        .Submit({.run = follow})
+        .IgnoreError();  // the next period does it otherwise
   });
   timer_.RunEvery(kSweepPeriod, [this] {
     auto sweep = [this](const absl::Status& admitted) {
@@ -140,45 +182,25 @@ absl::Status EngineImpl::Begin() {
   return absl::OkStatus();
 }
 
-void EngineImpl::ProbeAll() {
-  for (const auto& [name, pool] : core_->pools()) {
-    for (Share* share : pool->shares()) {
-      share
-          ->Submit(Lane::kFast,
-                   {.run =
-                        [share](const absl::Status& admitted) {
-                          if (admitted.ok())
-                            share->Probe().IgnoreError();  // it keeps its own state
-                        }},
-                   /*even_if_down=*/true)
-          .IgnoreError();  // its lane is full: it shows soon enough
-    }
-  }
-}
-
 // All shares at once, and not for ever: a dead server must not keep the others from serving.
 void EngineImpl::FirstProbes() {
   struct Countdown {
     Mutex mutex;
     CondVar changed;
-    int left ABSL_GUARDED_BY(mutex) = 0;
+    size_t left ABSL_GUARDED_BY(mutex) = 0;
   };
   auto countdown = std::make_shared<Countdown>();
-  for (const auto& [name, pool] : core_->pools()) {
-    for (Share* share : pool->shares()) {
-      {
-        MutexLock lock(&countdown->mutex);
-        ++countdown->left;
-      }
-      auto probed = [share, countdown](const absl::Status& admitted) {
-        if (admitted.ok()) share->Probe().IgnoreError();  // it keeps its own state
-        MutexLock lock(&countdown->mutex);
-        --countdown->left;
-        countdown->changed.NotifyAll();
-      };
-      absl::Status submitted = share->Submit(Lane::kFast, {.run = probed}, /*even_if_down=*/true);
-      if (!submitted.ok()) probed(submitted);
-    }
+  const std::vector<Share*> shares = core_->Shares();
+  {
+    MutexLock lock(&countdown->mutex);
+    countdown->left = shares.size();
+  }
+  for (Share* share : shares) {
+    share->StartProbe([countdown](const absl::Status&) {  // it keeps its own state
+      MutexLock lock(&countdown->mutex);
+      --countdown->left;
+      countdown->changed.NotifyAll();
+    });
   }
   const absl::Time until = absl::Now() + kFirstProbeTime;
   MutexLock lock(&countdown->mutex);
@@ -198,7 +220,7 @@ void EngineImpl::Survey(Share* share, std::function<void(absl::Status)> done) {
     if (!status.ok()) spdlog::warn("share={} survey: {}", share->address(), Describe(status));
     if (done) done(status);
   };
-  absl::Status submitted = share->Submit(Lane::kFast, {.run = run});
+  absl::Status submitted = share->Submit(Lane::kQuiet, {.run = run});
   if (!submitted.ok() && done) done(submitted);
 }
 
@@ -208,12 +230,15 @@ void EngineImpl::DescribeChain(const std::string& volume_id,
   if (!volume.ok()) return done(volume.status());
   auto share = core_->ShareOf(**volume);
   if (!share.ok()) return done(share.status());
-  auto run = [this, volume_id, done](const absl::Status& admitted) {
-    if (!admitted.ok()) return done(admitted);
-    done(DescribeChainNow(*core_, volume_id));
+  auto answer = OnlyOnce<absl::StatusOr<std::vector<ChainFile>>>(std::move(done));
+  Task task;
+  task.run = [this, volume_id, answer](const absl::Status& admitted) {
+    if (!admitted.ok()) return answer(admitted);
+    answer(DescribeChainNow(*core_, volume_id));
   };
-  absl::Status submitted = (*share)->Submit(Lane::kFast, {.run = run});
-  if (!submitted.ok()) done(submitted);
+  task.abandoned = answer;
+  absl::Status submitted = (*share)->Submit(Lane::kFast, std::move(task));
+  if (!submitted.ok()) answer(submitted);
 }
 
 std::vector<std::string> EngineImpl::PoolNames() const {
@@ -261,29 +286,40 @@ void EngineImpl::RescanPool(const std::string& name, std::function<void(absl::St
     };
     if (shares.empty()) return done(absl::OkStatus());
     for (Share* share : shares) {
-      auto probe = [this, share, one_done](const absl::Status& probing) {
-        if (!probing.ok() || !share->Probe().ok()) return one_done(probing);
+      // A share that is down has nothing to be measured, and is not waited for.
+      if (!share->CheckUsable().ok()) {
+        share->StartProbe({});
+        one_done({});
+        continue;
+      }
+      share->StartProbe([this, share, one_done](const absl::Status& probed) {
+        if (!probed.ok()) return one_done(probed);
         Survey(share, one_done);
-      };
-      absl::Status submitted = share->Submit(Lane::kFast, {.run = probe}, /*even_if_down=*/true);
-      if (!submitted.ok()) one_done(submitted);
+      });
     }
   };
   absl::Status submitted = conductor_.control().Submit({.run = rescan});
   if (!submitted.ok()) done(submitted);
 }
 
-void EngineImpl::Stop(absl::Duration grace) {
-  if (stopped_.exchange(true)) return;
+bool EngineImpl::Stop(absl::Duration grace) {
+  if (stopped_.exchange(true)) return !stuck_;
   conductor_.Stop(grace);
   timer_.Stop();
+  constexpr absl::Duration kLaneGrace = absl::Seconds(2);
+  if (!core_->ShutdownBetween(kLaneGrace)) stuck_ = true;
   for (const auto& [name, pool] : core_->pools()) {
     for (Share* share : pool->shares()) {
-      if (!share->Shutdown(absl::Seconds(2))) {
-        spdlog::error("share={} a thread is stuck in it and is left behind", share->address());
+      if (!share->Shutdown(kLaneGrace)) {
+        spdlog::error("share={} a thread hangs in it and is left behind", share->address());
+        stuck_ = true;
+      } else if (pool->options().nfs_unmount_on_exit) {
+        absl::Status unmounted = share->Unmount();
+        if (!unmounted.ok()) spdlog::warn("stays mounted: {}", Describe(unmounted));
       }
     }
   }
+  return !stuck_;
 }
 
 }  // namespace

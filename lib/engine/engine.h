@@ -41,6 +41,7 @@ struct EngineOptions {
   int queue_depth_max = 64;  // operations that may wait for one volume
   absl::Duration operation_retention = absl::Hours(7 * 24);
   absl::Duration probe_period = absl::Seconds(5);
+  absl::Duration probe_timeout = absl::Seconds(2);  // a share that takes longer is UNREACHABLE
   absl::Duration rescan_period = absl::Hours(1);
   int64_t tool_address_space_bytes = int64_t{4} << 30;  // limit of a qemu-img child
   // The system below; null: the real one. A test puts a faulty one here.
@@ -159,8 +160,10 @@ class Engine {
       std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)> done) = 0;
 
   // Takes no new work (SHUTTING_DOWN), lets what runs end for up to `grace`, then cancels what can
-  // be resumed later and leaves the rest to the next start. Idempotent.
-  virtual void Stop(absl::Duration grace) = 0;
+  // be resumed later and leaves the rest to the next start; unmounts, where that is configured. False
+  // when a thread hangs on a dead share: the engine must then not be destroyed before the process
+  // ends. Idempotent.
+  virtual bool Stop(absl::Duration grace) = 0;
 };
 
 }  // namespace cairn

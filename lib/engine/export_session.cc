@@ -82,7 +82,7 @@ class Export : public std::enable_shared_from_this<Export> {
   void OpenOnLane(const OpenedFn& done);
   absl::StatusOr<ExportSession::Piece> Read();
   void Arm();
-  absl::Status Submit(std::function<void(const absl::Status&)> run);
+  absl::Status Submit(Task task);
 
   Core* const core_;
   Conductor* const conductor_;
@@ -113,12 +113,13 @@ class OpenExportSession : public ExportSession {
   const std::shared_ptr<Export> state_;
 };
 
-absl::Status Export::Submit(std::function<void(const absl::Status&)> run) {
+absl::Status Export::Submit(Task task) {
   ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address_));
-  return share->Submit(Lane::kBulk, {.run = std::move(run)});
+  return share->Submit(Lane::kBulk, std::move(task));
 }
 
-void Export::Open(OpenedFn done) {
+void Export::Open(OpenedFn once) {
+  const auto done = OnlyOnce<absl::StatusOr<std::unique_ptr<ExportSession>>>(std::move(once));
   auto source = Resolve(*core_, request_);
   if (!source.ok()) return done(source.status());
   auto ticket = conductor_->locks().Acquire(
@@ -135,11 +136,17 @@ void Export::Open(OpenedFn done) {
         }
         VolumePtr volume = self->core_->catalog().FindVolume(now->volume_id);
         self->address_ = volume == nullptr ? "" : volume->share;
-        absl::Status submitted = self->Submit([self, done](const absl::Status& admitted) {
+        Task task;
+        task.run = [self, done](const absl::Status& admitted) {
           if (admitted.ok()) return self->OpenOnLane(done);
           self->Close();
           done(admitted);
-        });
+        };
+        task.abandoned = [self, done](const absl::Status& why) {
+          self->Close();
+          done(why);
+        };
+        absl::Status submitted = self->Submit(std::move(task));
         if (submitted.ok()) return;
         self->Close();
         done(submitted);
@@ -185,11 +192,15 @@ void Export::Arm() {
   });
 }
 
-void Export::Next(PieceFn done) {
+void Export::Next(PieceFn once) {
   Arm();
-  absl::Status submitted = Submit([self = shared_from_this(), done](const absl::Status& admitted) {
+  const auto done = OnlyOnce<absl::StatusOr<ExportSession::Piece>>(std::move(once));
+  Task task;
+  task.run = [self = shared_from_this(), done](const absl::Status& admitted) {
     done(admitted.ok() ? self->Read() : absl::StatusOr<ExportSession::Piece>(admitted));
-  });
+  };
+  task.abandoned = done;
+  absl::Status submitted = Submit(std::move(task));
   if (!submitted.ok()) done(submitted);
 }
 
@@ -227,7 +238,8 @@ absl::StatusOr<ExportSession::Piece> Export::Read() {
   return piece;
 }
 
-// Closing waits for the child, so it is done elsewhere; the volume is free when it is closed.
+// Closing waits for the child, which may hang with its share: so it is done on a lane of that share
+// of its own. The volume is free when it is closed.
 void Export::Close() {
   LockQueue::Ticket ticket = 0;
   {
@@ -244,7 +256,7 @@ void Export::Close() {
     }
     if (ticket != 0) self->conductor_->locks().Release(ticket);
   };
-  if (!conductor_->control().Submit({.run = close}).ok()) close(absl::OkStatus());
+  if (!core_->SubmitClosing(address_, {.run = close}).ok()) close(absl::OkStatus());
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ class Import : public std::enable_shared_from_this<Import> {
   absl::Status WriteOnLane(const ContentChunk& chunk);
   absl::Status FinishOnLane(const ContentTotal& total);
   void Arm();
-  absl::Status Submit(std::function<void(const absl::Status&)> run);
+  absl::Status Submit(Task task);
 
   Core* const core_;
   Conductor* const conductor_;
@@ -64,12 +64,13 @@ class OpenImportSession : public ImportSession {
   const std::shared_ptr<Import> state_;
 };
 
-absl::Status Import::Submit(std::function<void(const absl::Status&)> run) {
+absl::Status Import::Submit(Task task) {
   ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address_));
-  return share->Submit(Lane::kBulk, {.run = std::move(run)});
+  return share->Submit(Lane::kBulk, std::move(task));
 }
 
-void Import::Open(ImportVolumeRequest request, Caller caller, OpenedFn done) {
+void Import::Open(ImportVolumeRequest request, Caller caller, OpenedFn once) {
+  const auto done = OnlyOnce<absl::StatusOr<std::unique_ptr<ImportSession>>>(std::move(once));
   const bool validate_only = caller.validate_only;
   conductor_->Submit(
       std::move(request), std::move(caller),
@@ -87,12 +88,17 @@ void Import::Open(ImportVolumeRequest request, Caller caller, OpenedFn done) {
             self->operation_id_, [self, done](absl::StatusOr<ReceiveContentStep> step) {
               if (!step.ok()) return done(step.status());
               self->address_ = step->share;
-              absl::Status submitted =
-                  self->Submit([self, done, step = *step](const absl::Status& admitted) {
-                    if (admitted.ok()) return self->OpenOnLane(step, done);
-                    self->Drop();
-                    done(admitted);
-                  });
+              Task task;
+              task.run = [self, done, step = *step](const absl::Status& admitted) {
+                if (admitted.ok()) return self->OpenOnLane(step, done);
+                self->Drop();
+                done(admitted);
+              };
+              task.abandoned = [self, done](const absl::Status& why) {
+                self->Drop();
+                done(why);
+              };
+              absl::Status submitted = self->Submit(std::move(task));
               if (submitted.ok()) return;
               self->Drop();
               done(submitted);
@@ -149,14 +155,21 @@ absl::Status Import::CheckChunk(const ContentChunk& chunk) const {
                {{"field", "chunk.crc32c"}, {"offset", std::to_string(chunk.offset)}});
 }
 
-void Import::Write(ContentChunk chunk, std::function<void(absl::Status)> done) {
+void Import::Write(ContentChunk chunk, std::function<void(absl::Status)> once) {
   Arm();
-  absl::Status submitted = Submit(
-      [self = shared_from_this(), chunk = std::move(chunk), done](const absl::Status& admitted) {
-        absl::Status status = admitted.ok() ? self->WriteOnLane(chunk) : admitted;
-        if (!status.ok()) self->Drop();
-        done(status);
-      });
+  const auto done = OnlyOnce<absl::Status>(std::move(once));
+  Task task;
+  task.run = [self = shared_from_this(), chunk = std::move(chunk),
+              done](const absl::Status& admitted) {
+    absl::Status status = admitted.ok() ? self->WriteOnLane(chunk) : admitted;
+    if (!status.ok()) self->Drop();
+    done(status);
+  };
+  task.abandoned = [self = shared_from_this(), done](const absl::Status& why) {
+    self->Drop();
+    done(why);
+  };
+  absl::Status submitted = Submit(std::move(task));
   if (submitted.ok()) return;
   Drop();
   done(submitted);
@@ -194,9 +207,11 @@ absl::Status Import::FinishOnLane(const ContentTotal& total) {
   return content_->FlushAndClose();
 }
 
-void Import::Finish(ContentTotal total, OperationCallback done) {
+void Import::Finish(ContentTotal total, OperationCallback once) {
   Arm();
-  auto run = [self = shared_from_this(), total, done](const absl::Status& admitted) {
+  const auto done = OnlyOnce<absl::StatusOr<OperationPtr>>(std::move(once));
+  Task task;
+  task.run = [self = shared_from_this(), total, done](const absl::Status& admitted) {
     absl::Status status = admitted.ok() ? self->FinishOnLane(total) : admitted;
     if (!status.ok()) {
       self->Drop();
@@ -214,7 +229,9 @@ void Import::Finish(ContentTotal total, OperationCallback done) {
     self->conductor_->ContentComplete(self->operation_id_);
     self->conductor_->watchers().Wait(self->operation_id_, absl::InfiniteFuture(), done);
   };
-  absl::Status submitted = Submit(run);
+  // Whether all of it has reached the share is not known: asking for the operation tells.
+  task.abandoned = [done](const absl::Status& why) { done(why); };
+  absl::Status submitted = Submit(std::move(task));
   if (submitted.ok()) return;
   Drop();
   done(submitted);
@@ -235,7 +252,7 @@ void Import::Drop() {
     }
     self->conductor_->Cancel(self->operation_id_, [](const absl::StatusOr<OperationPtr>&) {});
   };
-  if (!conductor_->control().Submit({.run = drop}).ok()) drop(absl::OkStatus());
+  if (!core_->SubmitClosing(address_, {.run = drop}).ok()) drop(absl::OkStatus());
 }
 
 }  // namespace

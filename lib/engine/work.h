@@ -43,6 +43,9 @@ class Work {
 
   // The share on whose lane it is planned; empty: none is needed.
   virtual std::string HomeShare() const { return {}; }
+  // Another share that it also works on; empty: none. Such work has threads of its own, so that an
+  // outage of either does not hold up the other's.
+  virtual std::string SourceShare() const { return {}; }
   // With the locks held, on the lane: looks at the files, checks states again (what was ahead in
   // the queue may have changed them), and says what to do.
   virtual absl::StatusOr<Plan> MakePlan() { return Plan{}; }

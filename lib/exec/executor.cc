@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <list>
 #include <system_error>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "lib/base/status.h"
@@ -21,6 +25,11 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 struct Queued {
   Task task;
   SteadyTime since;
+};
+
+struct Running {
+  SteadyTime since;
+  std::function<void(const absl::Status&)> abandoned;
 };
 
 struct Worker {
@@ -39,6 +48,7 @@ struct Executor::State : std::enable_shared_from_this<State> {
   CondVar work_or_stop;
   CondVar worker_ended;
   std::deque<Queued> queue ABSL_GUARDED_BY(mutex);
+  std::list<Running> running ABSL_GUARDED_BY(mutex);
   std::list<Worker> workers ABSL_GUARDED_BY(mutex);
   int threads_alive ABSL_GUARDED_BY(mutex) = 0;  // with those that Shutdown left behind
   int threads_busy ABSL_GUARDED_BY(mutex) = 0;
@@ -60,6 +70,8 @@ bool Executor::State::StartThread() {
     worker.thread = std::thread([state = shared_from_this(), &worker] {
       // Linux refuses names of more than 15 characters.
       pthread_setname_np(pthread_self(), state->options.name.substr(0, 15).c_str());
+      // In Linux of the calling thread alone. Where it is refused, work is done at once as all other.
+      if (state->options.nice != 0) setpriority(PRIO_PROCESS, 0, state->options.nice);
       state->RunTasks();
       MutexLock lock(&state->mutex);
       worker.ended = true;
@@ -94,6 +106,7 @@ void Executor::State::RunTasks() {
   while (true) {
     Task task;
     absl::Status admitted;
+    std::list<Running>::iterator entry;
     {
       MutexLock lock(&mutex);
       while (queue.empty() && !stopping) work_or_stop.Wait(&mutex);
@@ -102,10 +115,18 @@ void Executor::State::RunTasks() {
       queue.pop_front();
       admitted = Admit(task);
       ++threads_busy;
+      entry = running.insert(running.end(),
+                             {std::chrono::steady_clock::now(), std::move(task.abandoned)});
     }
     task.run(admitted);
     // What it holds is given up before it counts as finished.
     task.run = nullptr;
+    std::list<Running> ended;
+    {
+      MutexLock lock(&mutex);
+      ended.splice(ended.end(), running, entry);
+    }
+    ended.clear();
     MutexLock lock(&mutex);
     --threads_busy;
     if (admitted.ok()) ++finished_total;
@@ -156,6 +177,21 @@ absl::Status Executor::Submit(Task task) {
   return absl::OkStatus();
 }
 
+void Executor::Abandon(const absl::Status& why) {
+  std::deque<Queued> waiting;
+  std::vector<std::function<void(const absl::Status&)>> hanging;
+  {
+    MutexLock lock(&state_->mutex);
+    waiting.swap(state_->queue);
+    state_->refused_total += static_cast<int64_t>(waiting.size());
+    for (Running& running : state_->running) {
+      if (running.abandoned) hanging.push_back(std::exchange(running.abandoned, nullptr));
+    }
+  }
+  for (const auto& abandoned : hanging) abandoned(why);
+  for (const Queued& queued : waiting) queued.task.run(why);
+}
+
 bool Executor::Shutdown(absl::Duration grace) {
   State& state = *state_;
   std::list<Worker> ended;
@@ -194,9 +230,10 @@ ExecutorStats Executor::stats() const {
   stats.queued = static_cast<int>(state.queue.size());
   stats.finished_total = state.finished_total;
   stats.refused_total = state.refused_total;
-  if (!state.queue.empty()) {
-    stats.oldest_wait =
-        absl::FromChrono(std::chrono::steady_clock::now() - state.queue.front().since);
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (!state.queue.empty()) stats.oldest_wait = absl::FromChrono(now - state.queue.front().since);
+  for (const Running& running : state.running) {
+    stats.longest_run = std::max(stats.longest_run, absl::FromChrono(now - running.since));
   }
   return stats;
 }

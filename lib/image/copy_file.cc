@@ -20,19 +20,27 @@ constexpr size_t kZeroBlockBytes = 64 * 1024;
 class Copier {
  public:
   // None of these is owned.
-  Copier(File* source, File* target, const FileStat& stat, const CancelToken* cancel,
-         const ProgressFn* progress)
-      : source_(source), target_(target), stat_(stat), cancel_(cancel), progress_(progress) {}
+  Copier(File* source, File* target, const FileStat& stat, const FileAbilities& abilities,
+         const CancelToken* cancel, const ProgressFn* progress)
+      : source_(source),
+        target_(target),
+        stat_(stat),
+        abilities_(abilities),
+        cancel_(cancel),
+        progress_(progress),
+        use_ranges_(abilities.copy) {}
 
   absl::Status Copy(bool allocate) {
     RETURN_IF_ERROR(cancel_->Check());
     // What is to be allocated really must not share blocks with the source, as a clone and, on some
     // servers, copy_file_range do: a write into shared blocks needs room that may not be there.
     if (allocate) {
-      RETURN_IF_ERROR(AllocateRange(*target_, 0, stat_.size_bytes, *cancel_, {}));
+      RETURN_IF_ERROR(AllocateRange(*target_, 0, stat_.size_bytes, abilities_, *cancel_, {}));
       use_ranges_ = false;
     } else {
-      const absl::Status cloned = target_->CloneFrom(*source_);
+      const absl::Status cloned = abilities_.clone
+                                      ? target_->CloneFrom(*source_)
+                                      : absl::UnimplementedError("the share cannot clone");
       if (!absl::IsUnimplemented(cloned)) {
         if (cloned.ok()) Report(stat_.size_bytes);
         return cloned;
@@ -107,9 +115,10 @@ class Copier {
   File* const source_;
   File* const target_;
   const FileStat stat_;
+  const FileAbilities abilities_;
   const CancelToken* const cancel_;
   const ProgressFn* const progress_;
-  bool use_ranges_ = true;
+  bool use_ranges_;
 };
 
 }  // namespace
@@ -126,7 +135,8 @@ absl::Status CopyImageFile(FileSystem& files, const CopyFileOptions& options,
   file_options.permissions = options.permissions;
   file_options.owner_from = source_path;
   return MakeNewFile(files, file_options, [&](File& target) {
-    return Copier(source.get(), &target, stat, &cancel, &progress).Copy(options.allocate);
+    return Copier(source.get(), &target, stat, options.abilities, &cancel, &progress)
+        .Copy(options.allocate);
   });
 }
 

@@ -24,7 +24,7 @@ absl::Status WriteContent(File& file, const CreateImageOptions& options, const C
     case VolumeFormat::kRawSparse:
       return file.Truncate(options.size_bytes);
     case VolumeFormat::kRawThick:
-      return AllocateRange(file, 0, options.size_bytes, cancel, progress);
+      return AllocateRange(file, 0, options.size_bytes, options.abilities, cancel, progress);
   }
   return InvalidField("format", "is not a volume format");
 }

@@ -69,16 +69,18 @@ absl::Status CheckBackingIsNotLarger(FileSystem& files, const std::string& direc
 }
 
 absl::Status GrowThick(File& file, int64_t old_size_bytes, int64_t size_bytes,
-                       const CancelToken& cancel, const ProgressFn& progress) {
+                       const FileAbilities& abilities, const CancelToken& cancel,
+                       const ProgressFn& progress) {
   const absl::Status status =
-      AllocateRange(file, old_size_bytes, size_bytes - old_size_bytes, cancel, progress);
+      AllocateRange(file, old_size_bytes, size_bytes - old_size_bytes, abilities, cancel, progress);
   // The first error is the one to tell; a longer file does no harm and is grown again at a retry.
   if (!status.ok()) file.Truncate(old_size_bytes).IgnoreError();
   return status;
 }
 
 absl::Status Grow(FileSystem& files, const std::string& directory, const std::string& name,
-                  File& file, VolumeFormat format, int64_t size_bytes, const CancelToken& cancel,
+                  File& file, VolumeFormat format, int64_t size_bytes,
+                  const FileAbilities& abilities, const CancelToken& cancel,
                   const ProgressFn& progress) {
   ASSIGN_OR_RETURN(const ImageInfo info, Inspect(file, name, BaseFileFormat(format)));
   if (info.virtual_size >= size_bytes) return absl::OkStatus();
@@ -89,7 +91,7 @@ absl::Status Grow(FileSystem& files, const std::string& directory, const std::st
     case VolumeFormat::kRawSparse:
       return file.Truncate(size_bytes);
     case VolumeFormat::kRawThick:
-      return GrowThick(file, info.virtual_size, size_bytes, cancel, progress);
+      return GrowThick(file, info.virtual_size, size_bytes, abilities, cancel, progress);
   }
   return InvalidField("format", "is not a volume format");
 }
@@ -107,14 +109,14 @@ absl::StatusOr<ImageInfo> InspectImage(FileSystem& files, const std::string& dir
 
 absl::Status GrowImage(FileSystem& files, const std::string& directory, const std::string& name,
                        VolumeFormat format, int64_t size_bytes, const CancelToken& cancel,
-                       const ProgressFn& progress) {
+                       const ProgressFn& progress, const FileAbilities& abilities) {
   RETURN_IF_ERROR(CheckVolumeSize("size_bytes", size_bytes));
   RETURN_IF_ERROR(cancel.Check());
   const std::string path = directory + "/" + name;
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadWrite));
   RETURN_IF_ERROR(
-      Annotate(Grow(files, directory, name, *file, format, size_bytes, cancel, progress), path,
-               {{"path", path}}));
+      Annotate(Grow(files, directory, name, *file, format, size_bytes, abilities, cancel, progress),
+               path, {{"path", path}}));
   // Also when there was nothing to do: an earlier try may have ended just before this.
   return file->Sync();
 }

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "lib/base/cancel.h"
 #include "lib/base/format.h"
+#include "lib/os/file_abilities.h"
 #include "lib/os/file_system.h"
 
 namespace cairn {
@@ -44,6 +45,7 @@ struct CreateImageOptions {
   std::string backing_file;          // bare name; only with kQcow2
   std::string backing_format;
   FilePermissions permissions;
+  FileAbilities abilities = kTryAll;  // of the share
 };
 // Makes `<directory>/<temporary>`, fsyncs it and renames it to `<directory>/<name>` (fsyncing the
 // directory): the name appears complete or not at all. An existing `name` is replaced (recovery
@@ -57,15 +59,15 @@ absl::Status CreateImage(FileSystem& files, const std::string& directory, const 
 // new range is really allocated; when that fails the file gets its old size back.
 absl::Status GrowImage(FileSystem& files, const std::string& directory, const std::string& name,
                        VolumeFormat format, int64_t size_bytes, const CancelToken& cancel,
-                       const ProgressFn& progress);
+                       const ProgressFn& progress, const FileAbilities& abilities = kTryAll);
 
 // Takes back a growth that nobody has used yet: the image gets its former size again. What lies
 // beyond is not looked at. Not larger than `size_bytes`: nothing to do.
 absl::Status UngrowImage(FileSystem& files, const std::string& directory, const std::string& name,
                          FileFormat format, int64_t size_bytes);
 
-// Copies one file byte for byte (holes stay holes): `FICLONE`, else copy_file_range, else read and
-// write. The destination appears under its name only when it is complete and durable.
+// Copies one file byte for byte (holes stay holes): by FICLONE, else by copy_file_range, else by
+// reading and writing, whichever the share is able to do. The destination appears under its name only when it is complete and durable.
 struct CopyFileOptions {
   std::string source_directory;
   std::string source_name;
@@ -73,7 +75,8 @@ struct CopyFileOptions {
   std::string target_name;
   std::string temporary;  // in the target directory
   FilePermissions permissions;
-  bool allocate = false;  // thick: allocate the whole target
+  bool allocate = false;              // thick: allocate the whole target
+  FileAbilities abilities = kTryAll;  // of the target's share
 };
 absl::Status CopyImageFile(FileSystem& files, const CopyFileOptions& options,
                            const CancelToken& cancel, const ProgressFn& progress);

@@ -53,8 +53,10 @@ absl::Status WriteTemporary(FileSystem& files, const std::string& path,
 
 }  // namespace
 
-absl::Status AllocateRange(File& file, int64_t offset, int64_t length, const CancelToken& cancel,
+absl::Status AllocateRange(File& file, int64_t offset, int64_t length,
+                           const FileAbilities& abilities, const CancelToken& cancel,
                            const ProgressFn& progress) {
+  if (!abilities.allocate) return WriteZeros(file, offset, length, cancel, progress);
   for (int64_t done = 0; done < length;) {
     RETURN_IF_ERROR(cancel.Check());
     const int64_t now = std::min(length - done, kAllocateBytes);

@@ -17,7 +17,8 @@ namespace cairn {
 
 // Really allocates a range that holds no data yet: by fallocate or, where the share cannot, by
 // writing zeros. The file grows to the range's end. Progress counts the range's bytes.
-absl::Status AllocateRange(File& file, int64_t offset, int64_t length, const CancelToken& cancel,
+absl::Status AllocateRange(File& file, int64_t offset, int64_t length,
+                           const FileAbilities& abilities, const CancelToken& cancel,
                            const ProgressFn& progress);
 
 struct NewFileOptions {

@@ -146,7 +146,7 @@ class QemuImageTool : public ImageTool {
       case VolumeFormat::kRawSparse:
         return file->Truncate(options.size_bytes);
       case VolumeFormat::kRawThick:
-        return AllocateRange(*file, 0, options.size_bytes, cancel, {});
+        return AllocateRange(*file, 0, options.size_bytes, kTryAll, cancel, {});
     }
     return InvalidField("target_format", "is not a volume format");
   }

@@ -14,8 +14,8 @@ namespace cairn {
 namespace {
 
 // Those that leave the files as they are; any other counts as a change.
-constexpr std::array<std::string_view, 6> kReadingCalls = {"Open",     "ReadAt", "Stat",
-                                                           "NextData", "List",   "StatFileSystem"};
+constexpr std::array<std::string_view, 7> kReadingCalls = {
+    "Open", "ReadAt", "Stat", "NextData", "List", "RefreshDirectory", "StatFileSystem"};
 // Those whose error may be UNIMPLEMENTED.
 constexpr std::array<std::string_view, 3> kOptionalCalls = {"Allocate", "CloneFrom",
                                                             "CopyRangeFrom"};
@@ -38,6 +38,13 @@ struct FaultyFileSystem::State {
   std::optional<Fault> fault ABSL_GUARDED_BY(mutex);
   int64_t matched ABSL_GUARDED_BY(mutex) = 0;
   bool fired ABSL_GUARDED_BY(mutex) = false;
+  std::string stalled ABSL_GUARDED_BY(mutex);  // a directory; empty: none
+  CondVar resumed;
+
+  void AwaitResume(const std::string& path) {
+    MutexLock lock(&mutex);
+    while (!stalled.empty() && path.starts_with(stalled)) resumed.Wait(&mutex);
+  }
 
   // Counts the call. The fault that it meets, if any.
   std::optional<Fault> Count(std::string_view call) {
@@ -53,6 +60,7 @@ struct FaultyFileSystem::State {
   }
 
   absl::Status Check(std::string_view call, const std::string& path) {
+    AwaitResume(path);
     std::optional<Fault> met = Count(call);
     if (!met.has_value()) return absl::OkStatus();
     return Contains(kOptionalCalls, call) ? OptionalCallError(met->error_number, call, path)
@@ -70,6 +78,7 @@ class FaultyFileSystem::FaultyFile : public File {
     return base_->ReadAt(offset, length);
   }
   absl::Status WriteAt(int64_t offset, std::string_view data) override {
+    state_->AwaitResume(path_);
     std::optional<Fault> met = state_->Count("WriteAt");
     if (!met.has_value()) return base_->WriteAt(offset, data);
     size_t written = static_cast<size_t>(std::max<int64_t>(met->short_write_bytes, 0));
@@ -138,6 +147,17 @@ void FaultyFileSystem::Clear() {
   state_->fault.reset();
 }
 
+void FaultyFileSystem::Stall(const std::string& directory) {
+  MutexLock lock(&state_->mutex);
+  state_->stalled = directory;
+}
+
+void FaultyFileSystem::Resume() {
+  MutexLock lock(&state_->mutex);
+  state_->stalled.clear();
+  state_->resumed.NotifyAll();
+}
+
 bool FaultyFileSystem::fired() const {
   MutexLock lock(&state_->mutex);
   return state_->fired;
@@ -189,6 +209,11 @@ absl::Status FaultyFileSystem::Remove(const std::string& path) {
 absl::Status FaultyFileSystem::SyncDirectory(const std::string& path) {
   RETURN_IF_ERROR(state_->Check("SyncDirectory", path));
   return base_->SyncDirectory(path);
+}
+
+absl::Status FaultyFileSystem::RefreshDirectory(const std::string& path) {
+  RETURN_IF_ERROR(state_->Check("RefreshDirectory", path));
+  return base_->RefreshDirectory(path);
 }
 
 absl::Status FaultyFileSystem::MakeDirectories(const std::string& path) {

@@ -50,6 +50,11 @@ class FaultyFileSystem : public FileSystem {
   // How many calls of that name ("" and "*" as in Fault) were made since the construction.
   int64_t calls(std::string_view name) const;
 
+  // From now on every call on a path below `directory` hangs, as on a dead NFS server, until Resume;
+  // then it is carried out.
+  void Stall(const std::string& directory);
+  void Resume();
+
   // Calls `run` with `fault` at nth = 1, 2, 3 ... up to the first run that meets no fault (which it
   // still makes), and returns how many runs met one.
   int64_t EnumerateFaults(Fault fault, const std::function<void(int64_t nth)>& run);
@@ -59,6 +64,7 @@ class FaultyFileSystem : public FileSystem {
   absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::Status Remove(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
+  absl::Status RefreshDirectory(const std::string& path) override;
   absl::Status MakeDirectories(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override;
   absl::StatusOr<FileSystemStat> StatFileSystem(const std::string& path) override;

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -38,6 +40,24 @@ inline absl::Status OptionalCallError(int error_number, std::string_view call,
     unimplemented.SetPayload(url, payload);
   });
   return unimplemented;
+}
+
+// ESTALE: another host has replaced or removed the file since it was opened.
+inline bool IsStale(const absl::Status& status) {
+  auto details = GetErrorDetails(status);
+  return details.has_value() && details->metadata["errno"] == "ESTALE";
+}
+
+// Calls `open_and_use`, and once more, from opening on, when a file was stale: the second call finds
+// what is there now.
+template <typename Call>
+auto OnceMoreIfStale(Call open_and_use) {
+  auto result = open_and_use();
+  if constexpr (std::is_same_v<decltype(result), absl::Status>) {
+    return IsStale(result) ? open_and_use() : result;
+  } else {
+    return IsStale(result.status()) ? open_and_use() : std::move(result);
+  }
 }
 
 }  // namespace cairn

@@ -207,6 +207,7 @@ class PosixFileSystem : public FileSystem {
   absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::Status Remove(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
+  absl::Status RefreshDirectory(const std::string& path) override;
   absl::Status MakeDirectories(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override;
   absl::StatusOr<FileSystemStat> StatFileSystem(const std::string& path) override;
@@ -261,6 +262,15 @@ absl::Status PosixFileSystem::SyncDirectory(const std::string& path) {
   if (!fd.valid()) return FileError(errno, "open", path);
   if (RetryOnEintr([&] { return fsync(fd.get()); }) != 0) return FileError(errno, "fsync", path);
   return absl::OkStatus();
+}
+
+// To open is what close-to-open consistency asks of the server about: the NFS client gets the
+// directory's attributes then, and forgets its names when they have changed.
+absl::Status PosixFileSystem::RefreshDirectory(const std::string& path) {
+  const std::string itself = path + "/.";
+  UniqueFd fd(
+      RetryOnEintr([&] { return open(itself.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  return fd.valid() ? absl::OkStatus() : FileError(errno, "open", itself);
 }
 
 absl::Status PosixFileSystem::MakeDirectories(const std::string& path) {

@@ -86,6 +86,10 @@ class FileSystem {
   // A file that is not there is OK: removal can be done twice.
   virtual absl::Status Remove(const std::string& path) = 0;
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
+  // Asks the server for the directory as it is now, so that the names in it that another host has
+  // made, replaced or removed since are seen: what is remembered of them, also that one is absent,
+  // may be a minute old otherwise (nfs(5), "Directory entry caching").
+  virtual absl::Status RefreshDirectory(const std::string& path) = 0;
   // With their parents, mode 0755 whatever the umask; those that exist are left as they are.
   virtual absl::Status MakeDirectories(const std::string& path) = 0;
   // Names in a directory, without "." and "..", in no order.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "lib/base/status.h"
+#include "lib/share/mount_advice.h"
 #include "lib/share/shares_file.h"
 
 namespace cairn {
@@ -88,8 +89,8 @@ void Reservation::Release() {
   if (Pool* pool = std::exchange(pool_, nullptr)) pool->Release(share_, request_);
 }
 
-Pool::Pool(PoolOptions options, Share::System system)
-    : options_(std::move(options)), system_(system), rules_(RulesOf(options_)) {}
+Pool::Pool(PoolOptions options, Share::System system, ProbeOptions probe)
+    : options_(std::move(options)), system_(system), probe_(probe), rules_(RulesOf(options_)) {}
 
 Pool::~Pool() = default;
 
@@ -97,6 +98,14 @@ absl::StatusOr<std::vector<std::string>> Pool::Reload() {
   MutexLock reload(&reload_mutex_);
   ASSIGN_OR_RETURN(std::string text, ReadSharesFile(*system_.files, options_.nfs_shares_config));
   SharesFile file = ParseSharesFile(text);
+  shares_text_ = std::move(text);
+  for (const ShareSpec& spec : file.shares) {
+    AdviseOnce(spec);
+    // What lies there now is the new share's to unmount.
+    for (Retired& retired : retired_) {
+      if (retired.share->address() == spec.address) retired.mounted = false;
+    }
+  }
   MutexLock lock(&mutex_);
   std::vector<std::unique_ptr<Share>> next;
   for (ShareSpec& spec : file.shares) {
@@ -105,7 +114,8 @@ absl::StatusOr<std::vector<std::string>> Pool::Reload() {
     });
     if (known == shares_.end()) {
       spdlog::info("pool={} share={} added", options_.name, spec.address);
-      next.push_back(std::make_unique<Share>(std::move(spec), MountOptionsOf(options_), system_));
+      next.push_back(
+          std::make_unique<Share>(std::move(spec), MountOptionsOf(options_), system_, probe_));
       continue;
     }
     if ((*known)->spec().mount_options != spec.mount_options) {
@@ -123,6 +133,59 @@ absl::StatusOr<std::vector<std::string>> Pool::Reload() {
   }
   shares_ = std::move(next);
   return std::move(file.problems);
+}
+
+// Each sentence once, not at every reload.
+void Pool::AdviseOnce(const ShareSpec& spec) {
+  if (spec.is_directory()) return;
+  for (const std::string& options : {options_.nfs_mount_options, spec.mount_options}) {
+    for (const std::string& advice : AdviseOnMountOptions(options)) {
+      if (!advised_.insert(spec.address + ' ' + advice).second) continue;
+      spdlog::warn("pool={} share={} mount option {}", options_.name, spec.address, advice);
+    }
+  }
+}
+
+bool Pool::SharesFileChanged() const {
+  auto text = ReadSharesFile(*system_.files, options_.nfs_shares_config);
+  MutexLock reload(&reload_mutex_);
+  return text.ok() && *text != shares_text_;
+}
+
+void Pool::RetireDrained(const std::function<bool(const std::string& address)>& unused) {
+  MutexLock reload(&reload_mutex_);
+  std::vector<Share*> going;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& share : shares_) {
+      if (share->draining() && held_.count(share->address()) == 0) going.push_back(share.get());
+    }
+  }
+  std::erase_if(going, [&](const Share* share) { return !unused(share->address()); });
+  for (Share* share : going) {
+    {
+      MutexLock lock(&mutex_);
+      auto at = std::find_if(shares_.begin(), shares_.end(),
+                             [&](const auto& entry) { return entry.get() == share; });
+      retired_.push_back({.share = std::move(*at)});
+      shares_.erase(at);
+    }
+    spdlog::info("pool={} share={} removed: no longer listed, and nothing lies on it",
+                 options_.name, share->address());
+    if (!share->Shutdown(absl::Seconds(1))) {
+      spdlog::warn("share={} stays mounted: a thread hangs in it", share->address());
+      retired_.back().mounted = false;
+    }
+  }
+  for (Retired& retired : retired_) Unmount(retired);
+}
+
+void Pool::Unmount(Retired& retired) {
+  if (!retired.mounted) return;
+  absl::Status unmounted = retired.share->Unmount();
+  retired.mounted = !unmounted.ok();
+  if (unmounted.ok() || std::exchange(retired.reported, true)) return;
+  spdlog::warn("stays mounted until nobody uses it: {}", Describe(unmounted));
 }
 
 Share* Pool::FindShare(const std::string& address) const {

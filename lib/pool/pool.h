@@ -7,8 +7,11 @@
 #define CAIRN_LIB_POOL_POOL_H_
 
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +33,7 @@ struct PoolOptions {
   std::string nfs_mount_point_base;
   std::string nfs_mount_options;
   int nfs_mount_attempts = 3;
+  bool nfs_unmount_on_exit = false;
   bool nfs_snapshot_support = true;
   int reserved_percentage = 0;                // 0..100
   double max_over_subscription_ratio = 20.0;  // at least 1
@@ -70,7 +74,7 @@ struct PoolShareStatus {
 
 class Pool {
  public:
-  Pool(PoolOptions options, Share::System system);
+  Pool(PoolOptions options, Share::System system, ProbeOptions probe = {});
   ~Pool();
 
   const PoolOptions& options() const { return options_; }
@@ -80,9 +84,16 @@ class Pool {
   // Problems of single lines are returned for the log; NOT_FOUND when the file is not there. After
   // an error the pool is what it was.
   absl::StatusOr<std::vector<std::string>> Reload();
+  // Whether the file reads otherwise than at the last Reload that went well. By its content: times
+  // and inodes say too much where the file is projected or synchronised. A missing file has not
+  // changed: what was read last holds.
+  bool SharesFileChanged() const;
+  // Unmounts the shares that drain and that nothing needs (`unused` is asked for each address), and
+  // drops them from the pool. Blocking, but never on a dead server: that one is tried again.
+  void RetireDrained(const std::function<bool(const std::string& address)>& unused);
 
   // Null when the pool has none of that address. A share lives as long as the pool, also one that
-  // is no longer listed.
+  // is no longer listed, or retired.
   Share* FindShare(const std::string& address) const;
   // Those listed, in the file's order, then those that drain.
   std::vector<Share*> shares() const;
@@ -117,10 +128,23 @@ class Pool {
                                      const std::string& avoid)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // A share that is no longer part of the pool, but to which pointers may still be about.
+  struct Retired {
+    std::unique_ptr<Share> share;
+    bool mounted = true;  // by us, as far as we know: still to be unmounted
+    bool reported = false;
+  };
+  void Unmount(Retired& retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex_);
+  void AdviseOnce(const ShareSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex_);
+
   const PoolOptions options_;
   const Share::System system_;
+  const ProbeOptions probe_;
   const PlacementRules rules_;
-  Mutex reload_mutex_;  // one Reload at a time; taken before mutex_
+  mutable Mutex reload_mutex_;  // one change of the list at a time; taken before mutex_
+  std::string shares_text_ ABSL_GUARDED_BY(reload_mutex_);
+  std::set<std::string> advised_ ABSL_GUARDED_BY(reload_mutex_);
+  std::deque<Retired> retired_ ABSL_GUARDED_BY(reload_mutex_);
   mutable Mutex mutex_;
   std::vector<std::unique_ptr<Share>> shares_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, SpaceRequest> held_ ABSL_GUARDED_BY(mutex_);  // by share

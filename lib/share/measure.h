@@ -16,7 +16,9 @@ inline constexpr int kMeasureDepthMax = 32;
 
 // Sum of the apparent sizes of the regular files under `directory`, without those below a name that
 // contains "snapshot", as `du --apparent-size --exclude '*snapshot*'`: filers show their own
-// snapshots under .snapshot. Symbolic links are not followed; temporary files count, since they
+// snapshots under .snapshot, and without Cairn's own .cairn. Files that the NFS client has renamed to
+// .nfsXXXX because they were removed while open count: they take room until they are closed. Symbolic
+// links are not followed; temporary files count, since they
 // take room; what vanishes meanwhile, or may not be read, counts nothing. CANCELLED once cancelled.
 absl::StatusOr<int64_t> MeasureApparentBytes(FileSystem& files, const std::string& directory,
                                              const CancelToken& cancel);

@@ -9,6 +9,7 @@
 
 #include "absl/time/clock.h"
 #include "lib/base/status.h"
+#include "lib/share/mount_advice.h"
 
 namespace cairn {
 namespace {
@@ -101,10 +102,23 @@ absl::Status Mounter::MountOnce(const std::string& share_options) {
     return Error(Reason::kToolMissing, "mount.nfs is not installed: install nfs-common",
                  {{"tool", "mount.nfs"}, {"package", "nfs-common"}});
   }
-  RETURN_IF_ERROR(CheckExit(spec, result));
+  if (absl::Status failed = CheckExit(spec, result); !failed.ok()) {
+    const std::string lack = WhatMountingLacks();
+    return lack.empty() ? failed : Annotate(failed, lack);
+  }
   return Error(Reason::kShareUnavailable,
                fmt::format("mount reported success, but nothing is mounted on {}", directory_),
                {{"path", directory_}});
+}
+
+absl::Status Mounter::Unmount() {
+  ASSIGN_OR_RETURN(std::optional<MountEntry> entry, Find());
+  if (!entry.has_value()) return absl::OkStatus();
+  ProcessSpec spec;
+  spec.argv = {"umount", directory_};
+  spec.timeout = options_.attempt_timeout;
+  ASSIGN_OR_RETURN(ProcessResult result, system_.processes->Run(spec));
+  return CheckExit(spec, result);
 }
 
 bool Mounter::Pause() {

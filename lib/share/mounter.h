@@ -32,7 +32,7 @@ struct ShareSystem {
   MountTable* mounts = nullptr;
 };
 
-// Mount calls are made by one thread at a time; Stop and Find may be called at any time.
+// Mount and Unmount are called by one thread at a time; Stop and Find may be called at any time.
 class Mounter {
  public:
   Mounter(std::string source, std::string directory, MountOptions options, ShareSystem system);
@@ -44,6 +44,10 @@ class Mounter {
   // Creates the mount point and mounts: several attempts with a pause between, all on this thread.
   // OK means that the kernel's table shows the share, whatever mount(8) said.
   absl::Status Mount(const std::string& share_options);
+
+  // Unmounts, if it is mounted: never by force, since data that has not reached the server would be
+  // lost. TOOL_FAILED, with umount's words, when something still uses it.
+  absl::Status Unmount();
 
   // Ends a running Mount soon (its child is stopped); later ones fail at once.
   void Stop();

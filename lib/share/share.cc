@@ -7,21 +7,21 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <functional>
 #include <system_error>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/base/strings.h"
+#include "lib/os/file_abilities.h"
 #include "lib/share/measure.h"
 
 namespace cairn {
 namespace {
 
-constexpr int kFastThreads = 4;
-constexpr int kBulkThreads = 2;
-constexpr int kQueueMax = 1000;
+// Metadata work that takes longer than this makes the share suspect before its next probe is due.
+constexpr absl::Duration kSuspicious = absl::Seconds(1);
 
 // The kernel's table shows mount points without symbolic links. Only the base is resolved: looking
 // at the mount point itself would block on a dead server.
@@ -30,14 +30,6 @@ std::string DirectoryOf(const ShareSpec& spec, const std::string& mount_point_ba
   std::error_code error;
   std::filesystem::path base = std::filesystem::weakly_canonical(mount_point_base, error);
   return MountPointOf(error ? mount_point_base : base.string(), spec);
-}
-
-ExecutorOptions LaneOptions(const std::string& address, std::string_view lane, int threads) {
-  ExecutorOptions options;
-  options.name = fmt::format("{}/{}", address, lane);
-  options.threads = threads;
-  options.queue_max = kQueueMax;
-  return options;
 }
 
 // The root of the share; through "." so that a directory share may be a symbolic link.
@@ -68,16 +60,17 @@ absl::Status CheckRoot(FileSystem& files, const std::string& directory, ShareHea
 
 }  // namespace
 
-Share::Share(ShareSpec spec, MountOptions options, System system)
+Share::Share(ShareSpec spec, MountOptions options, System system, ProbeOptions probe)
     : address_(spec.address),
       directory_(DirectoryOf(spec, options.mount_point_base)),
       is_directory_(spec.is_directory()),
       system_(system),
+      probe_options_(probe),
       health_(std::make_shared<ShareHealth>(spec.address)),
       mounter_(spec.address, directory_, std::move(options), system),
+      owner_(directory_),
       specs_{std::move(spec)},
-      fast_(LaneOptions(address_, "fast", kFastThreads)),
-      bulk_(LaneOptions(address_, "bulk", kBulkThreads)) {}
+      lanes_(address_) {}
 
 Share::~Share() {
   stop_.Cancel();
@@ -95,28 +88,81 @@ void Share::SetSpec(ShareSpec spec) {
 }
 
 absl::Status Share::Submit(Lane lane, Task task, bool even_if_down) {
-  Executor& executor = lane == Lane::kFast ? fast_ : bulk_;
-  if (even_if_down) return executor.Submit(std::move(task));
+  if (even_if_down) return lanes_.Submit(lane, std::move(task));
   RETURN_IF_ERROR(CheckUsable());
+  return lanes_.Submit(lane, Guarded(std::move(task)));
+}
+
+Task Share::Guarded(Task task) const {
   // Nothing of `this`: a thread that hangs in the look at the root may outlive the share.
   task.run = [run = std::move(task.run), health = health_, files = system_.files,
               directory = directory_](const absl::Status& admitted) {
     run(admitted.ok() ? CheckRoot(*files, directory, *health) : admitted);
   };
-  return executor.Submit(std::move(task));
+  return task;
+}
+
+void Share::Tend() {
+  const absl::Time now = absl::Now();
+  bool due = false;
+  bool dead = false;
+  {
+    MutexLock lock(&mutex_);
+    if (!probe_begun_.has_value()) {
+      const absl::Duration since = now - probe_asked_;
+      due = since >= probe_options_.period ||
+            (since >= kSuspicious && lanes_.longest_fast_run() >= kSuspicious);
+      if (due) probe_asked_ = now;
+    } else if (!probe_given_up_ && now - *probe_begun_ >= probe_options_.timeout &&
+               CheckUsable().ok()) {
+      // While it is being mounted it is not usable anyway, and mounting has its own limits.
+      probe_given_up_ = true;
+      dead = true;
+      // Under the mutex, so that the probe, should it come back now, has the last word.
+      health_->SetUnreachable(
+          Error(Reason::kShareUnavailable,
+                fmt::format("the server does not answer: a probe has not come back within {}",
+                            absl::FormatDuration(probe_options_.timeout))));
+    }
+  }
+  if (dead) lanes_.Abandon(CheckUsable());
+  if (due) StartProbe({});
+}
+
+void Share::StartProbe(std::function<void(absl::Status)> done) {
+  auto probe = [this, done](const absl::Status& admitted) {
+    absl::Status status = admitted.ok() ? Probe() : admitted;
+    if (done) done(status);
+  };
+  absl::Status submitted = lanes_.SubmitProbe({.run = probe});
+  if (!submitted.ok() && done) done(submitted);
 }
 
 absl::Status Share::Probe() {
-  if (probing_.exchange(true)) return CheckUsable();
+  {
+    MutexLock lock(&mutex_);
+    if (probe_begun_.has_value()) return CheckUsable();
+    probe_begun_ = absl::Now();
+    probe_given_up_ = false;
+  }
   absl::StatusOr<ProbeReport> report = Examine();
-  absl::Status status = report.ok() ? absl::OkStatus() : report.status();
+  {
+    MutexLock lock(&mutex_);
+    probe_begun_.reset();
+    probe_asked_ = absl::Now();
+  }
   if (report.ok()) {
     health_->SetOnline(*report);
-  } else {
-    health_->SetUnreachable(status);
+    return absl::OkStatus();
   }
-  probing_.store(false);
-  return Annotate(status, "share " + address_, {{"share", address_}});
+  SetUnreachable(report.status());
+  return Annotate(report.status(), "share " + address_, {{"share", address_}});
+}
+
+void Share::SetUnreachable(const absl::Status& error) {
+  const bool was_usable = CheckUsable().ok();
+  health_->SetUnreachable(error);
+  if (was_usable) lanes_.Abandon(CheckUsable());
 }
 
 absl::StatusOr<ProbeReport> Share::Examine() {
@@ -124,19 +170,26 @@ absl::StatusOr<ProbeReport> Share::Examine() {
   ProbeReport report;
   const absl::Time begun = absl::Now();
   ASSIGN_OR_RETURN(FileStat root, StatRoot(*system_.files, directory_));
-  RETURN_IF_ERROR(CheckWritable());
+  // NFS answers this one from no cache.
   ASSIGN_OR_RETURN(report.space, system_.files->StatFileSystem(directory_));
-  report.device = root.device;
   report.latency = absl::Now() - begun;
-  if (is_directory_) return report;
-  // Again after the look, so that what was looked at was surely not the bare mount point.
-  ASSIGN_OR_RETURN(std::optional<MountEntry> entry, mounter_.Find());
-  if (!entry.has_value()) {
-    return Error(Reason::kShareUnavailable, fmt::format("nothing is mounted on {}", directory_),
-                 {{"path", directory_}});
+  report.device = root.device;
+  if (!is_directory_) {
+    // Again after the look, so that what was looked at was surely not the bare mount point.
+    ASSIGN_OR_RETURN(std::optional<MountEntry> entry, mounter_.Find());
+    if (!entry.has_value()) {
+      return Error(Reason::kShareUnavailable, fmt::format("nothing is mounted on {}", directory_),
+                   {{"path", directory_}});
+    }
+    report.mount_options = entry->options;
+    report.nfs_version = NfsVersionOf(entry->options);
   }
-  report.mount_options = entry->options;
-  report.nfs_version = NfsVersionOf(entry->options);
+  RETURN_IF_ERROR(ExamineWriting(report));
+  if (report.latency > probe_options_.timeout / 2) {
+    report.problem =
+        fmt::format("slow: it took {} to answer a probe",
+                    absl::FormatDuration(absl::Trunc(report.latency, absl::Milliseconds(1))));
+  }
   return report;
 }
 
@@ -144,25 +197,37 @@ absl::Status Share::EnsureMounted() {
   ASSIGN_OR_RETURN(std::optional<MountEntry> entry, mounter_.Find());
   if (entry.has_value()) return absl::OkStatus();
   health_->SetMountLost();
+  owner_.Release();
   return mounter_.Mount(spec().mount_options);
 }
 
 // Asks the kernel (and by it the NFS server) at every probe, which leaves no trace; really writes
 // only when the share comes up, since access rights may be promised and then refused (squashed
 // users, quotas of zero files).
-absl::Status Share::CheckWritable() {
+absl::Status Share::ExamineWriting(ProbeReport& report) {
   if (faccessat(AT_FDCWD, directory_.c_str(), R_OK | W_OK | X_OK, 0) != 0) {
     return ErrnoError(errno, fmt::format("no right to write in {}", directory_),
                       {{"path", directory_}});
   }
+  absl::Status owned = owner_.Ensure();
+  if (absl::IsUnimplemented(owned)) {
+    report.problem = fmt::format("it has no locks, so nothing keeps another cairnd from it: {}",
+                                 ToStd(owned.message()));
+  } else if (!absl::IsResourceExhausted(owned)) {
+    RETURN_IF_ERROR(owned);
+  }
   if (CheckUsable().ok()) return absl::OkStatus();
-  // The name is that of a temporary file of ours: should we die here, the next start sweeps it.
-  const std::string path = fmt::format("{}/.cairn-probe.tmp-{}", directory_, NewId());
-  absl::Status written = system_.files->Open(path, OpenMode::kCreate).status();
+  // The names are those of temporary files of ours: should we die here, the next start sweeps them.
+  const std::string id = NewId();
+  auto abilities = TryAbilities(*system_.files, fmt::format("{}/.cairn-a.tmp-{}", directory_, id),
+                                fmt::format("{}/.cairn-b.tmp-{}", directory_, id));
   // A full share is well: volumes on it can be read, changed in place and deleted.
-  if (absl::IsResourceExhausted(written)) return absl::OkStatus();
-  RETURN_IF_ERROR(written);
-  return system_.files->Remove(path);
+  if (absl::IsResourceExhausted(abilities.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(abilities.status());
+  // Below 4.2 the kernel copies by reading and writing, and holes are filled by it.
+  if (!is_directory_ && report.nfs_version < "4.2") abilities->copy = false;
+  report.abilities = *abilities;
+  return absl::OkStatus();
 }
 
 absl::Status Share::RefreshCapacity() {
@@ -188,12 +253,15 @@ absl::Status Share::MeasureAllocated() {
 }
 
 bool Share::Shutdown(absl::Duration grace) {
-  const absl::Time end = absl::Now() + grace;
   stop_.Cancel();
   mounter_.Stop();
-  const bool fast_ended = fast_.Shutdown(grace);
-  const bool bulk_ended = bulk_.Shutdown(std::max(absl::ZeroDuration(), end - absl::Now()));
-  return fast_ended && bulk_ended;
+  if (!lanes_.Shutdown(grace)) return false;
+  owner_.Release();
+  return true;
+}
+
+absl::Status Share::Unmount() {
+  return is_directory_ ? absl::OkStatus() : Annotate(mounter_.Unmount(), "share " + address_);
 }
 
 }  // namespace cairn

@@ -1,11 +1,12 @@
-// One share: where it is mounted, how it feels, how much room it has, and the executors on which
-// all work on its files runs (a fast lane for metadata, a narrow one for bulk data). Thread-safe.
+// One share: where it is mounted, how it feels, how much room it has, and the lanes on which all work
+// on its files runs. Thread-safe.
 #ifndef CAIRN_LIB_SHARE_SHARE_H_
 #define CAIRN_LIB_SHARE_SHARE_H_
 
-#include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -13,20 +14,24 @@
 #include "absl/time/time.h"
 #include "lib/base/cancel.h"
 #include "lib/base/mutex.h"
-#include "lib/exec/executor.h"
+#include "lib/share/lanes.h"
 #include "lib/share/mounter.h"
+#include "lib/share/owner_lock.h"
 #include "lib/share/share_health.h"
 #include "lib/share/share_status.h"
 #include "lib/share/shares_file.h"
 
 namespace cairn {
 
-enum class Lane { kFast, kBulk };
+struct ProbeOptions {
+  absl::Duration period = absl::Seconds(5);   // between the end of a probe and the next
+  absl::Duration timeout = absl::Seconds(2);  // a probe that takes longer: UNREACHABLE
+};
 
 class Share {
  public:
   using System = ShareSystem;
-  Share(ShareSpec spec, MountOptions options, System system);
+  Share(ShareSpec spec, MountOptions options, System system, ProbeOptions probe = {});
   // Ends what runs: stops a mount, waits for the lanes (unless Shutdown gave up on them before).
   ~Share();
   Share(const Share&) = delete;
@@ -47,48 +52,67 @@ class Share {
   // `even_if_down`). Just before the task runs, its thread looks at the share's root: when the
   // share became unusable meanwhile, or another file system lies there (the mount is lost: a file
   // written now would land in the bare mount point), the task is told UNAVAILABLE instead. With
-  // `even_if_down` that look is left out.
+  // `even_if_down` that look is left out. When the share is found dead, tasks that wait are told
+  // so, and those that hang are abandoned (Task::abandoned).
   absl::Status Submit(Lane lane, Task task, bool even_if_down = false);
 
-  // Mounts if need be and probes: blocking, called from the share's own lane by the pool's timer.
-  // Sets the state and the physical figures. While one probe runs (or hangs) another returns at
-  // once with what is known, so that probes of a dead server take one thread of its lane, not all.
+  // The same look, for a task that runs on other threads than this share's (between two shares).
+  Task Guarded(Task task) const;
+
+  // Looks after the share; to be called several times a second, and cheap: begins a probe when one
+  // is due, or when metadata work takes suspiciously long, and gives the verdict on one that does
+  // not come back.
+  void Tend();
+  // Mounts if need be and probes, on the share's probe lane; then calls `done` (which may be empty).
+  void StartProbe(std::function<void(absl::Status)> done);
+  // The same on this thread: blocking. While one probe runs (or hangs) another returns at once with
+  // what is known, so that probes of a dead server take one thread, not all.
   absl::Status Probe();
+
   // Asks for the physical figures again (blocking, one statvfs). To be called by work that really
   // allocated, before it gives its reservation back: until the next probe the figures would show
   // the room that it took as free.
   absl::Status RefreshCapacity();
-  // Measures allocated_bytes by walking the share (blocking, low priority).
+  // Measures allocated_bytes by walking the share (blocking, for the quiet lane).
   absl::Status MeasureAllocated();
   // Keeps allocated_bytes up to date as work is done.
   void AddAllocated(int64_t delta_bytes) { health_->AddAllocated(delta_bytes); }
 
   void SetDraining(bool draining) { health_->SetDraining(draining); }
+  bool draining() const { return health_->draining(); }
   // Options that hold from the next mount on; the address must be the same.
   void SetSpec(ShareSpec spec);
-  // Stops a mount that runs, then both lanes. False when a thread is stuck; its tasks must then be
-  // taken to run still, and what they use must stay.
+  // Stops a mount that runs, then the lanes, and gives up the lock on the share. False when a thread
+  // is stuck; its tasks must then be taken to run still, and what they use must stay.
   bool Shutdown(absl::Duration grace);
+  // After a Shutdown that went well: unmounts (nothing to do for a directory). Blocking.
+  absl::Status Unmount();
 
  private:
   absl::StatusOr<ProbeReport> Examine();
   absl::Status EnsureMounted();
-  absl::Status CheckWritable();
+  // What it can do by itself, when it is not known yet; a problem that leaves it usable in `report`.
+  absl::Status ExamineWriting(ProbeReport& report);
+  void SetUnreachable(const absl::Status& error);
 
   const std::string address_;
   const std::string directory_;
   const bool is_directory_;  // taken as it is, never mounted
   const System system_;
+  const ProbeOptions probe_options_;
   const std::shared_ptr<ShareHealth> health_;
   Mounter mounter_;
-  std::atomic<bool> probing_{false};
+  OwnerLock owner_;  // used by probes, and after them
   CancelSource stop_;
   Mutex measure_mutex_;  // one walk at a time
   mutable Mutex mutex_;
   // The last one holds; references to the earlier ones stay valid.
   std::deque<ShareSpec> specs_ ABSL_GUARDED_BY(mutex_);
-  Executor fast_;
-  Executor bulk_;
+  std::optional<absl::Time> probe_begun_ ABSL_GUARDED_BY(mutex_);  // while one runs
+  bool probe_given_up_ ABSL_GUARDED_BY(mutex_) = false;            // the one that runs
+  // When the last probe ended, or when one was begun that has not got to run yet.
+  absl::Time probe_asked_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  Lanes lanes_;
 };
 
 }  // namespace cairn

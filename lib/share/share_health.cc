@@ -69,7 +69,7 @@ absl::Status ShareHealth::CheckUsable() const {
   std::string message =
       fmt::format("share {} is {} since {}", address_, ShareStateName(status_.state), since);
   if (!status_.last_error.empty()) message += ": " + status_.last_error;
-  return Error(Reason::kShareUnavailable, std::move(message),
+  return Error(reason_, std::move(message),
                {{"share", address_},
                 {"state", std::string(ShareStateName(status_.state))},
                 {"since", since},
@@ -110,14 +110,15 @@ void ShareHealth::SetOnline(const ProbeReport& report) {
   Change change;
   {
     MutexLock lock(&mutex_);
-    health_ = ShareState::kOnline;
+    health_ = report.problem.empty() ? ShareState::kOnline : ShareState::kDegraded;
     device_ = report.device;
-    status_.last_error.clear();
+    status_.last_error = report.problem;
     status_.probe_latency = report.latency;
     status_.capacity.total_bytes = report.space.total_bytes;
     status_.capacity.available_bytes = report.space.available_bytes;
     status_.mount_options = report.mount_options;
     status_.nfs_version = report.nfs_version;
+    if (report.abilities.has_value()) status_.abilities = report.abilities;
     change = Refresh();
   }
   Log(change);
@@ -128,6 +129,8 @@ void ShareHealth::SetUnreachable(const absl::Status& error) {
   {
     MutexLock lock(&mutex_);
     health_ = ShareState::kUnreachable;
+    reason_ =
+        HasReason(error, Reason::kShareOwned) ? Reason::kShareOwned : Reason::kShareUnavailable;
     status_.last_error = OneLine(std::string(ToStd(error.message())));
     change = Refresh();
   }
@@ -140,6 +143,7 @@ void ShareHealth::SetMountLost() {
     MutexLock lock(&mutex_);
     if (!Works(health_)) return;
     health_ = ShareState::kMounting;
+    reason_ = Reason::kShareUnavailable;
     status_.last_error = "the mount was lost";
     change = Refresh();
   }
@@ -154,6 +158,11 @@ void ShareHealth::SetDraining(bool draining) {
     change = Refresh();
   }
   Log(change);
+}
+
+bool ShareHealth::draining() const {
+  MutexLock lock(&mutex_);
+  return draining_;
 }
 
 void ShareHealth::SetSpace(const FileSystemStat& space) {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "lib/base/mutex.h"
+#include "lib/base/status.h"
 #include "lib/os/file_system.h"
 #include "lib/share/share_status.h"
 
@@ -24,6 +25,8 @@ struct ProbeReport {
   absl::Duration latency;
   std::string mount_options;
   std::string nfs_version;
+  std::optional<FileAbilities> abilities;  // when they were tried by this probe
+  std::string problem;                     // it works, but: DEGRADED
 };
 
 class ShareHealth {
@@ -31,7 +34,8 @@ class ShareHealth {
   explicit ShareHealth(std::string address);
 
   ShareStatus status() const;
-  // OK, or SHARE_UNAVAILABLE with share, state, since and last_error.
+  // OK, or SHARE_UNAVAILABLE (SHARE_OWNED when that is the error) with share, state, since and
+  // last_error.
   absl::Status CheckUsable() const;
   // The device of the root as of the last good probe.
   std::optional<uint64_t> device() const;
@@ -42,6 +46,7 @@ class ShareHealth {
   // otherwise change state twice at every probe.
   void SetMountLost();
   void SetDraining(bool draining);
+  bool draining() const;  // also while it is not shown so
 
   void SetSpace(const FileSystemStat& space);
   void AddAllocated(int64_t delta_bytes);
@@ -69,6 +74,7 @@ class ShareHealth {
   ShareState health_ ABSL_GUARDED_BY(mutex_) = ShareState::kMounting;  // never kDraining
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   ShareStatus status_ ABSL_GUARDED_BY(mutex_);
+  Reason reason_ ABSL_GUARDED_BY(mutex_) = Reason::kShareUnavailable;  // of not being usable
   std::optional<uint64_t> device_ ABSL_GUARDED_BY(mutex_);
   Mark mark_ ABSL_GUARDED_BY(mutex_);
 };

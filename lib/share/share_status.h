@@ -3,10 +3,12 @@
 #define CAIRN_LIB_SHARE_SHARE_STATUS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/time/time.h"
+#include "lib/os/file_abilities.h"
 
 namespace cairn {
 
@@ -24,11 +26,12 @@ struct ShareStatus {
   // work either is shown as kUnreachable or kMounting.
   ShareState state = ShareState::kMounting;
   absl::Time since;
-  std::string last_error;  // empty when well
+  std::string last_error;  // what is wrong; empty when well
   absl::Duration probe_latency;
   ShareCapacity capacity;
-  std::string mount_options;  // in force, from the kernel
-  std::string nfs_version;    // "4.2"; empty for a directory
+  std::string mount_options;               // in force, from the kernel
+  std::string nfs_version;                 // "4.2"; empty for a directory
+  std::optional<FileAbilities> abilities;  // tried when it came up; nothing: not known
 };
 
 }  // namespace cairn

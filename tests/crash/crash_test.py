@@ -82,7 +82,8 @@ class Server(CairnServer):
             del os.environ['CAIRN_FAILPOINTS']
 
     def all_files(self):
-        return {os.path.join(share, name) for share in self.shares for name in os.listdir(share)}
+        return {os.path.join(share, name) for share in self.shares for name in os.listdir(share)
+                if name != '.cairn'}
 
 
 class CrashTest(unittest.TestCase):

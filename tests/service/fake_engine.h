@@ -84,8 +84,9 @@ class FakeEngine : public Engine {
     if (export_) return export_(std::move(done));
     done(Nothing());
   }
-  void Stop(absl::Duration grace) override {
+  bool Stop(absl::Duration grace) override {
     if (stop) stop(grace);
+    return true;
   }
 
  private:

@@ -1,7 +1,16 @@
 // A real engine on directory shares in a temporary directory, with calls that wait: what most tests
 // of the engine begin with.
+//
+// On NFS shares instead when the environment names them, separated by blanks; the engine mounts them
+// itself, and they are emptied and unmounted at the end of the test:
+//   CAIRN_TEST_SHARES="127.0.0.1:/a 127.0.0.1:/b" CAIRN_TEST_MOUNT_OPTIONS="vers=4.2"
 #ifndef CAIRN_TESTS_SUPPORT_ENGINE_FIXTURE_H_
 #define CAIRN_TESTS_SUPPORT_ENGINE_FIXTURE_H_
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
 
 #include <filesystem>
 #include <future>
@@ -10,9 +19,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "lib/base/size.h"
 #include "lib/engine/engine.h"
+#include "lib/share/shares_file.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -29,23 +40,28 @@ class TestEngine {
  public:
   using Setup = TestEngineSetup;
   explicit TestEngine(Setup setup = {}) : setup_(std::move(setup)) {
-    std::string list;
-    if (setup_.directories.empty()) {
-      for (int i = 0; i < setup_.shares; ++i) {
-        setup_.directories.push_back(dir_.File("share" + std::to_string(i)));
-        std::filesystem::create_directory(setup_.directories.back());
-      }
-    }
-    for (const std::string& directory : setup_.directories) list += "file://" + directory + "\n";
-    WriteFile(dir_.File("shares"), list);
     setup_.pool.nfs_shares_config = dir_.File("shares");
     setup_.pool.nfs_mount_point_base = dir_.File("mnt");
+    if (setup_.directories.empty() && getenv("CAIRN_TEST_SHARES") != nullptr) {
+      UseMountedShares();
+    } else {
+      UseDirectories();
+    }
+    std::string list;
+    for (const std::string& address : addresses_) list += address + "\n";
+    WriteFile(dir_.File("shares"), list);
     setup_.pool.image_directories = {dir_.File("images")};
     std::filesystem::create_directory(dir_.File("images"));
     setup_.engine.state_path = dir_.File("state");
     setup_.engine.pools = {setup_.pool};
     Start();
   }
+  ~TestEngine() {
+    Stop();
+    if (is_mounted_) LeaveShares();
+  }
+  TestEngine(const TestEngine&) = delete;
+  TestEngine& operator=(const TestEngine&) = delete;
 
   // As the server does at its start and end; Restart goes through both.
   void Start() {
@@ -64,7 +80,12 @@ class TestEngine {
   const TempDir& dir() const { return dir_; }
   std::string directory(size_t share = 0) const { return setup_.directories.at(share); }
   const std::vector<std::string>& directories() const { return setup_.directories; }
-  std::string address(size_t share = 0) const { return "file://" + directory(share); }
+  const std::string& address(size_t share = 0) const { return addresses_.at(share); }
+  // Where the files of the share of an address are.
+  std::string DirectoryOf(const std::string& address) const {
+    return MountPointOf(setup_.pool.nfs_mount_point_base,
+                        {.address = address, .mount_options = {}});
+  }
   std::string state_path() const { return setup_.engine.state_path; }
 
   // The journalled operation, or the refusal.
@@ -125,12 +146,44 @@ class TestEngine {
   // Where the volume's active file is.
   std::string ActivePath(const std::string& volume_id) {
     VolumePtr volume = Volume(volume_id);
-    return volume->share.substr(std::string("file://").size()) + "/" + volume->active_file;
+    return DirectoryOf(volume->share) + "/" + volume->active_file;
   }
 
  private:
+  void UseDirectories() {
+    if (setup_.directories.empty()) {
+      for (int i = 0; i < setup_.shares; ++i) {
+        setup_.directories.push_back(dir_.File("share" + std::to_string(i)));
+        std::filesystem::create_directory(setup_.directories.back());
+      }
+    }
+    for (const std::string& directory : setup_.directories) {
+      addresses_.push_back("file://" + directory);
+    }
+  }
+  void UseMountedShares() {
+    is_mounted_ = true;
+    addresses_ = absl::StrSplit(getenv("CAIRN_TEST_SHARES"), ' ', absl::SkipEmpty());
+    for (const std::string& address : addresses_) {
+      setup_.directories.push_back(DirectoryOf(address));
+    }
+    const char* options = getenv("CAIRN_TEST_MOUNT_OPTIONS");
+    if (options != nullptr) setup_.pool.nfs_mount_options = options;
+  }
+  void LeaveShares() {
+    for (const std::string& directory : setup_.directories) {
+      std::error_code error;
+      for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+        std::filesystem::remove_all(entry.path(), error);
+      }
+      EXPECT_EQ(umount(directory.c_str()), 0) << directory << ": " << strerror(errno);
+    }
+  }
+
   Setup setup_;
   TempDir dir_;
+  bool is_mounted_ = false;
+  std::vector<std::string> addresses_;
   std::unique_ptr<Engine> engine_;
 };
 

@@ -51,6 +51,18 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     return volume == nullptr ? share_ : volume->share;
   }
 
+  std::string SourceShare() const override {
+    std::string id = r().source.id_or_path;
+    if (r().source.kind == Kind::kSnapshot) {
+      SnapshotPtr snapshot = core_.catalog().FindSnapshot(id);
+      id = snapshot == nullptr ? "" : snapshot->volume_id;
+    } else if (r().source.kind != Kind::kVolume) {
+      return {};
+    }
+    VolumePtr source = core_.catalog().FindVolume(id);
+    return source == nullptr ? "" : source->share;
+  }
+
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     RETURN_IF_ERROR(CheckNamesFree(core_, *volume));

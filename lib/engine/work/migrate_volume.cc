@@ -43,8 +43,11 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
     return admission;
   }
 
-  // Planned and carried out where the data goes to.
   std::string HomeShare() const override { return r().share; }
+  std::string SourceShare() const override {
+    VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
+    return volume == nullptr ? "" : volume->share;
+  }
 
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));

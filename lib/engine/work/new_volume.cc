@@ -71,6 +71,7 @@ absl::StatusOr<PlacedVolume> PlaceVolume(Core& core, Pool& pool, const AskedVolu
 
 absl::Status CheckNamesFree(Core& core, const VolumeRecord& volume) {
   ASSIGN_OR_RETURN(std::string directory, core.DirectoryOf(volume.share));
+  RETURN_IF_ERROR(core.files().RefreshDirectory(directory));
   for (const std::string& name : {BaseFileName(volume.id), InfoFileName(volume.id)}) {
     absl::Status found = core.files().Stat(directory + "/" + name).status();
     if (absl::IsNotFound(found)) continue;

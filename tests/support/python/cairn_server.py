@@ -14,6 +14,8 @@ from grpc.health.v1 import health_pb2, health_pb2_grpc
 class CairnServer:
     """Starts in the constructor; close() ends it and removes what it had."""
 
+    awaited = 'pool/default'  # what must be SERVING before the server counts as started
+
     def __init__(self, program):
         self.program = program
         self.root = tempfile.mkdtemp(prefix='cairn-test-')
@@ -36,17 +38,20 @@ pools:
         with open(os.path.join(self.root, name), 'w', encoding='utf-8') as file:
             file.write(text)
 
+    def command(self):
+        return [self.program, '--config', os.path.join(self.root, 'cairnd.yaml')]
+
     def start(self):
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                [self.program, '--config', os.path.join(self.root, 'cairnd.yaml')],
+                self.command(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.channel = grpc.insecure_channel(f'unix:{self.socket}')
         health = health_pb2_grpc.HealthStub(self.channel)
         give_up = time.monotonic() + 30
         while True:
             try:
-                reply = health.Check(health_pb2.HealthCheckRequest(service='pool/default'),
+                reply = health.Check(health_pb2.HealthCheckRequest(service=self.awaited),
                                      timeout=2, wait_for_ready=True)
                 if reply.status == health_pb2.HealthCheckResponse.SERVING:
                     return

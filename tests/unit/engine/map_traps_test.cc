@@ -24,6 +24,7 @@ using testing::kPiece;
 using testing::NewSnapshot;
 using testing::NewVolume;
 using testing::Observe;
+using testing::ObserveDirectory;
 using testing::QemuReads;
 using testing::QemuWrite;
 using testing::ReadFile;
@@ -443,7 +444,7 @@ TEST_F(FailureTrapTest, AVolumeInErrorCanOnlyBeDeleted) {
   }
   EXPECT_OK(engine_.Do(DeleteVolumeRequest{.volume_id = volume_, .cascade = true}));
   // What the revert had made and never used went at the restart.
-  EXPECT_TRUE(std::filesystem::is_empty(engine_.directory(0)));
+  EXPECT_EQ(ObserveDirectory(engine_.directory(0)), "");
 }
 
 // A deletion that failed has removed files already: it can only be repeated.
@@ -454,7 +455,7 @@ TEST_F(FailureTrapTest, ADeletionThatFailedCanBeRepeated) {
   files_->Clear();
   EXPECT_EQ(engine_.Volume(volume_)->state, VolumeState::kError);
   EXPECT_OK(engine_.Do(request));
-  EXPECT_TRUE(std::filesystem::is_empty(engine_.directory(0)));
+  EXPECT_EQ(ObserveDirectory(engine_.directory(0)), "");
 }
 
 // ---- shares that are gone

@@ -11,14 +11,16 @@
 #include <string>
 #include <vector>
 
+#include "lib/share/owner_lock.h"
 #include "tests/support/engine_fixture.h"
 
 namespace cairn::testing {
 
-// Name, size, mode and content of each file in a directory.
+// Name, size, mode and content of each file in a directory of a share, without the lock on it.
 inline std::string ObserveDirectory(const std::string& directory) {
   std::vector<std::string> lines;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().filename() == kOwnerDirectory) continue;
     const std::string path = entry.path().string();
     auto stat = FileSystem::Posix()->Stat(path);
     if (!stat.ok()) continue;

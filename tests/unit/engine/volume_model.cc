@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "lib/share/owner_lock.h"
 #include "tests/support/qemu.h"
 
 namespace cairn::testing {
@@ -48,7 +49,7 @@ void ModelChecker::StartOver() {
 void ModelChecker::CheckVolume(const ModelVolume& volume) {
   CheckRecords(volume);
   if (::testing::Test::HasFailure()) return;
-  const std::string directory = volume.share.substr(std::string("file://").size());
+  const std::string directory = engine_->DirectoryOf(volume.share);
   CheckMap(volume, directory);
   const std::vector<std::string> files = volume.Files();
   std::string below;
@@ -116,14 +117,14 @@ void ModelChecker::CheckContent(const std::string& path, FileFormat format,
 void ModelChecker::CheckShares(const std::map<std::string, ModelVolume>& volumes) {
   std::set<std::string> expected;
   for (const auto& [id, volume] : volumes) {
-    const std::string directory = volume.share.substr(std::string("file://").size());
+    const std::string directory = engine_->DirectoryOf(volume.share);
     for (const std::string& file : volume.Files()) expected.insert(directory + "/" + file);
     if (volume.has_map) expected.insert(directory + "/volume-" + id + ".info");
   }
   std::set<std::string> found;
   for (size_t share = 0; share < 2; ++share) {
     for (const auto& entry : std::filesystem::directory_iterator(engine_->directory(share))) {
-      found.insert(entry.path().string());
+      if (entry.path().filename() != kOwnerDirectory) found.insert(entry.path().string());
     }
   }
   EXPECT_EQ(found, expected);

@@ -65,6 +65,9 @@ class WatchedFileSystem : public FileSystem {
   absl::Status SyncDirectory(const std::string& path) override {
     return base_->SyncDirectory(path);
   }
+  absl::Status RefreshDirectory(const std::string& path) override {
+    return base_->RefreshDirectory(path);
+  }
   absl::Status MakeDirectories(const std::string& path) override {
     return base_->MakeDirectories(path);
   }

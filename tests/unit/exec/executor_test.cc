@@ -198,6 +198,47 @@ TEST(ExecutorTest, ATaskMaySubmitAnother) {
   EXPECT_THAT(log.done(), ElementsAre(1));
 }
 
+TEST(ExecutorTest, AbandonTellsWhoWaitsAndWhoHangs) {
+  Gate gate;
+  std::atomic<int> refused{0};
+  std::atomic<int> abandoned{0};
+  Executor executor({.name = "dead", .threads = 2});
+  for (int i = 0; i < 5; ++i) {
+    Task task;
+    task.run = [&](const absl::Status& admitted) {
+      if (!admitted.ok()) {
+        ++refused;
+      } else {
+        gate.Pass();
+      }
+    };
+    if (i > 0) task.abandoned = [&](const absl::Status&) { ++abandoned; };
+    ASSERT_OK(executor.Submit(std::move(task)));
+  }
+  gate.AwaitWaiting(2);
+  EXPECT_GT(executor.stats().longest_run, absl::ZeroDuration());
+  executor.Abandon(absl::UnavailableError("dead"));
+  EXPECT_EQ(refused, 3);
+  EXPECT_EQ(abandoned, 1);  // the first has nobody to be told
+  executor.Abandon(absl::UnavailableError("still dead"));
+  EXPECT_EQ(abandoned, 1);
+  gate.Open();
+  // It goes on.
+  std::atomic<bool> ran{false};
+  ASSERT_OK(executor.Submit({.run = [&](const absl::Status& admitted) { ran = admitted.ok(); }}));
+  while (!ran) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(executor.stats().queued, 0);
+}
+
+TEST(ExecutorTest, OnlyTheFirstAnswerGetsThrough) {
+  std::vector<int> answers;
+  auto answer = OnlyOnce<int>([&](int value) { answers.push_back(value); });
+  auto copy = answer;
+  copy(1);
+  answer(2);
+  EXPECT_THAT(answers, ElementsAre(1));
+}
+
 TEST(ExecutorTest, UnderLoadEachAcceptedTaskRunsOnce) {
   constexpr int kTasks = 2000;
   std::vector<std::atomic<int>> runs(4 * kTasks);

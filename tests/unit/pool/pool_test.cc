@@ -147,6 +147,82 @@ TEST_F(PoolTest, SharesComeInTheFilesOrder) {
   EXPECT_THAT(Names(), ElementsAre("b", "d", "c", "a"));
 }
 
+TEST_F(PoolTest, AChangeOfTheSharesFileIsSeenByItsContent) {
+  WriteSharesFile({"a"});
+  MakePool();
+  EXPECT_TRUE(pool_->SharesFileChanged());
+  Reload();
+  EXPECT_FALSE(pool_->SharesFileChanged());
+  WriteSharesFile({"a"});
+  EXPECT_FALSE(pool_->SharesFileChanged());
+  WriteSharesFile({"a", "b"});
+  EXPECT_TRUE(pool_->SharesFileChanged());
+  fs::remove(options_.nfs_shares_config);
+  EXPECT_FALSE(pool_->SharesFileChanged());
+}
+
+TEST_F(PoolTest, ADrainedShareGoesOnceNothingUsesIt) {
+  MakeOnlinePool({{"a", 1000, 900, 0}, {"b", 1000, 900, 0}});
+  ASSERT_OK_AND_ASSIGN(Pool::Choice choice, Place(10, 0, Address("b")));
+  WriteSharesFile({"a"});
+  Reload();
+  const auto unused = [](const std::string&) { return true; };
+  pool_->RetireDrained(unused);
+  EXPECT_THAT(Names(), ElementsAre("a", "b"));  // space is held on it
+  choice.reservation.Release();
+  pool_->RetireDrained([](const std::string&) { return false; });
+  EXPECT_THAT(Names(), ElementsAre("a", "b"));  // a volume lies on it
+  pool_->RetireDrained(unused);
+  EXPECT_THAT(Names(), ElementsAre("a"));
+  EXPECT_EQ(Find("b"), nullptr);
+  // The lock was given up, so that another server may have it, and this one may again.
+  WriteSharesFile({"a", "b"});
+  Reload();
+  ASSERT_OK(Find("b")->Probe());
+  EXPECT_OK(Place(10, 0, Address("b")));
+}
+
+TEST_F(PoolTest, ADrainedNfsShareIsUnmountedAndTriedAgainWhileItIsBusy) {
+  WriteFile(options_.nfs_shares_config, "host:/export\n");
+  MakePool();
+  Reload();
+  ProbeAll();
+  ASSERT_OK(pool_->shares().at(0)->CheckUsable());
+  WriteFile(options_.nfs_shares_config, "# none\n");
+  Reload();
+  int umounts = 0;
+  mount_.SetBehaviour([&](const ProcessSpec& spec) {
+    EXPECT_EQ(spec.argv[0], "umount");
+    if (++umounts < 3) return FakeMountProgram::Exit(32, "umount: target is busy");
+    table_.Clear();
+    return FakeMountProgram::Exit(0);
+  });
+  for (int i = 0; i < 5; ++i) pool_->RetireDrained([](const std::string&) { return true; });
+  EXPECT_EQ(umounts, 3);
+  EXPECT_THAT(pool_->shares(), IsEmpty());
+}
+
+TEST_F(PoolTest, AShareThatIsListedAgainIsNotUnmountedForItsPredecessor) {
+  WriteFile(options_.nfs_shares_config, "host:/export\n");
+  MakePool();
+  Reload();
+  ProbeAll();
+  WriteFile(options_.nfs_shares_config, "# none\n");
+  Reload();
+  int umounts = 0;
+  mount_.SetBehaviour([&](const ProcessSpec&) {
+    ++umounts;
+    return FakeMountProgram::Exit(32, "umount: target is busy");
+  });
+  pool_->RetireDrained([](const std::string&) { return true; });
+  WriteFile(options_.nfs_shares_config, "host:/export\n");
+  Reload();
+  pool_->RetireDrained([](const std::string&) { return true; });
+  EXPECT_EQ(umounts, 1);
+  ProbeAll();
+  EXPECT_OK(pool_->shares().at(0)->CheckUsable());
+}
+
 TEST_F(PoolTest, FailedReloadLeavesThePoolAsItWas) {
   MakeOnlinePool({{"a", 100, 100, 0}});
   fs::remove(options_.nfs_shares_config);
@@ -266,7 +342,7 @@ TEST_F(PoolTest, UpstreamStatsAreSums) {
 
 TEST_F(PoolTest, OneDeadShareDoesNotStopTheOthers) {
   MakeOnlinePool({{"a", 100, 100, 0}, {"b", 100, 100, 50}});
-  fs::remove(dir_.File("a"));
+  fs::remove_all(dir_.File("a"));
   EXPECT_FALSE(Find("a")->Probe().ok());
   EXPECT_TRUE(pool_->usable());
   EXPECT_EQ(Place(10)->share, Find("b"));
@@ -287,7 +363,7 @@ TEST_F(PoolTest, PinTakesOnlyThatShare) {
 
 TEST_F(PoolTest, PinOfADeadShareSaysThatItIsDown) {
   MakeOnlinePool({{"a", 100, 100, 0}, {"b", 100, 100, 50}});
-  fs::remove(dir_.File("a"));
+  fs::remove_all(dir_.File("a"));
   EXPECT_FALSE(Find("a")->Probe().ok());
   EXPECT_THAT(Place(10, 0, Address("a")), HasReasonOf(Reason::kShareUnavailable));
 }
@@ -370,7 +446,7 @@ TEST_F(PoolTest, WorkThatPromisesNothingNeedsPhysicalRoomOnly) {
 
 TEST_F(PoolTest, ReserveOnADeadShareSaysThatItIsDown) {
   MakeOnlinePool({{"a", 100, 100, 0}});
-  fs::remove(dir_.File("a"));
+  fs::remove_all(dir_.File("a"));
   EXPECT_FALSE(Find("a")->Probe().ok());
   EXPECT_THAT(pool_->Reserve(Find("a"), {.promised_bytes = 1}),
               HasReasonOf(Reason::kShareUnavailable));

@@ -160,7 +160,7 @@ TEST_F(ShareLanesTest, LostMountIsSeenBeforeATaskRuns) {
 
 TEST_F(ShareLanesTest, DirectoryThatVanishedIsSeenBeforeATaskRuns) {
   auto share = MakeOnlineShare();
-  fs::remove(dir_.path());
+  fs::remove_all(dir_.path());
   Outcome outcome;
   ASSERT_OK(share->Submit(Lane::kBulk, outcome.MakeTask()));
   EXPECT_THAT(outcome.Wait(), HasReasonOf(Reason::kShareUnavailable));
@@ -187,7 +187,7 @@ TEST_F(ShareLanesTest, TasksThatWaitAreToldWhenTheShareGoesDown) {
     ASSERT_OK(share->Submit(Lane::kBulk, outcome.MakeTask([&] { gate.Pass(); })));
   }
   ASSERT_OK(share->Submit(Lane::kBulk, waiting.MakeTask()));
-  fs::remove(dir_.path());
+  fs::remove_all(dir_.path());
   EXPECT_FALSE(share->Probe().ok());
   gate.Open();
   EXPECT_THAT(waiting.Wait(), HasReasonOf(Reason::kShareUnavailable));

@@ -1,0 +1,126 @@
+#include "lib/share/owner_lock.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "lib/base/json.h"
+#include "lib/base/status.h"
+#include "lib/os/file_error.h"
+
+namespace cairn {
+namespace {
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
+}
+
+// A lock of the open file (fcntl(2), F_OFD_SETLK): unlike one of the process it is not lost when
+// some other descriptor of the file is closed, and two engines in one process see one another.
+int LockWhole(int fd) {
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  int result;
+  do {
+    result = fcntl(fd, F_OFD_SETLK, &lock);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
+bool HasNoLocks(int error_number) {
+  return error_number == ENOLCK || error_number == EOPNOTSUPP || error_number == ENOSYS ||
+         error_number == EINVAL;
+}
+
+std::string Identity() {
+  const nlohmann::json identity = {
+      {"host", HostName()},
+      {"pid", getpid()},
+      {"since", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())}};
+  return identity.dump() + "\n";
+}
+
+absl::Status OwnedByAnother(int fd, const std::string& path) {
+  std::array<char, 1024> text{};
+  const ssize_t length = pread(fd, text.data(), text.size(), 0);
+  auto identity = ParseJson(
+      path, std::string_view(text.data(), static_cast<size_t>(std::max<ssize_t>(0, length))));
+  if (!identity.ok() || !identity->is_object()) {
+    return Error(
+        Reason::kShareOwned,
+        fmt::format("another cairnd serves it, as the lock on {} says; who it is could not "
+                    "be read",
+                    path),
+        {{"path", path}});
+  }
+  const auto host = JsonValue<std::string>(*identity, "host", "unknown");
+  const auto pid = JsonValue<int64_t>(*identity, "pid", 0);
+  const auto since = JsonValue<std::string>(*identity, "since", "unknown");
+  const bool own = pid == getpid() && host == HostName();
+  return Error(
+      Reason::kShareOwned,
+      own ? fmt::format("another pool of this server has it since {}; list a share in one "
+                        "shares file only",
+                        since)
+          : fmt::format("another cairnd serves it: process {} on host {}, since {}; stop "
+                        "that one first, or take the share out of one of the two shares "
+                        "files",
+                        pid, host, since),
+      {{"path", path}, {"host", host}, {"pid", std::to_string(pid)}, {"owned_since", since}});
+}
+
+bool IsSameFile(int fd, const std::string& path) {
+  struct stat held {};
+  struct stat there {};
+  return fstat(fd, &held) == 0 && stat(path.c_str(), &there) == 0 && held.st_dev == there.st_dev &&
+         held.st_ino == there.st_ino;
+}
+
+}  // namespace
+
+absl::Status OwnerLock::Ensure() {
+  const std::string path = fmt::format("{}/{}/owner", directory_, kOwnerDirectory);
+  // Locking again costs one call and finds out when the server has forgotten us.
+  if (file_.valid() && IsSameFile(file_.get(), path) && LockWhole(file_.get()) == 0) {
+    return absl::OkStatus();
+  }
+  file_.Reset();
+  return Take();
+}
+
+absl::Status OwnerLock::Take() {
+  const std::string parent = directory_ + "/" + kOwnerDirectory;
+  const std::string path = parent + "/owner";
+  if (mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) {
+    return FileError(errno, "mkdir", parent);
+  }
+  UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!file.valid()) return FileError(errno, "open", path);
+  if (const int error = LockWhole(file.get()); error != 0) {
+    if (error == EAGAIN || error == EACCES) return OwnedByAnother(file.get(), path);
+    absl::Status failed = FileError(error, "lock", path);
+    return HasNoLocks(error) ? absl::UnimplementedError(failed.message()) : failed;
+  }
+  // The lock alone counts: on a full share the name of its holder stays what it was.
+  const std::string identity = Identity();
+  const bool named = ftruncate(file.get(), 0) == 0 &&
+                     pwrite(file.get(), identity.data(), identity.size(), 0) ==
+                         static_cast<ssize_t>(identity.size()) &&
+                     fsync(file.get()) == 0;
+  if (!named && errno != ENOSPC && errno != EDQUOT) return FileError(errno, "write", path);
+  file_ = std::move(file);
+  return absl::OkStatus();
+}
+
+}  // namespace cairn

@@ -1,0 +1,38 @@
+// One server a share: an advisory lock on `.cairn/owner` on the share itself, which NFS 4 carries
+// between hosts, and which goes away with the process that holds it (on another host: with the lease
+// of its client, 90 s by default). Who holds it is written inside, for people.
+//
+// Calls are made by one thread at a time, and block on the share.
+#ifndef CAIRN_LIB_SHARE_OWNER_LOCK_H_
+#define CAIRN_LIB_SHARE_OWNER_LOCK_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "lib/os/unique_fd.h"
+
+namespace cairn {
+
+// The directory of the lock; not part of what is measured.
+inline constexpr char kOwnerDirectory[] = ".cairn";
+
+class OwnerLock {
+ public:
+  explicit OwnerLock(std::string directory) : directory_(std::move(directory)) {}
+
+  // Takes the lock, or makes sure that it is still held. SHARE_OWNED names host, process and time
+  // of who has it. UNIMPLEMENTED where the share has no locks: nothing keeps another server away.
+  absl::Status Ensure();
+  // Before the share is unmounted, or when its mount was lost.
+  void Release() { file_.Reset(); }
+
+ private:
+  absl::Status Take();
+
+  const std::string directory_;
+  UniqueFd file_;
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_SHARE_OWNER_LOCK_H_

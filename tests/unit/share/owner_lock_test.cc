@@ -1,0 +1,142 @@
+// The lock on a share: between two engines of one process, and between processes.
+#include "lib/share/owner_lock.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
+#include "lib/share/share.h"
+#include "tests/support/matchers.h"
+#include "tests/support/temp_dir.h"
+#include "tests/unit/share/fake_mounts.h"
+
+namespace cairn {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasReasonOf;
+using ::testing::HasSubstr;
+using testing::ReadFile;
+using testing::TempDir;
+using testing::WriteFile;
+
+class OwnerLockTest : public ::testing::Test {
+ protected:
+  std::string Path() const { return dir_.File(".cairn/owner"); }
+
+  TempDir dir_;
+};
+
+// Another process that holds the lock until it is killed.
+class Holder {
+ public:
+  explicit Holder(const std::string& directory) {
+    int ready[2];
+    EXPECT_EQ(pipe(ready), 0);
+    pid_ = fork();
+    if (pid_ == 0) {
+      OwnerLock lock(directory);
+      const char ok = lock.Ensure().ok() ? 1 : 0;
+      if (write(ready[1], &ok, 1) == 1) pause();
+      _exit(1);
+    }
+    char ok = 0;
+    EXPECT_EQ(read(ready[0], &ok, 1), 1);
+    EXPECT_EQ(ok, 1);
+    close(ready[0]);
+    close(ready[1]);
+  }
+  ~Holder() { Kill(); }
+  void Kill() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_;
+};
+
+TEST_F(OwnerLockTest, HoldsAndSaysWhoHolds) {
+  OwnerLock lock(dir_.path());
+  ASSERT_OK(lock.Ensure());
+  ASSERT_OK(lock.Ensure());
+  EXPECT_THAT(ReadFile(Path()), HasSubstr("\"pid\":" + std::to_string(getpid())));
+}
+
+TEST_F(OwnerLockTest, AnotherProcessIsNamedAndItsDeathFreesTheShare) {
+  Holder holder(dir_.path());
+  OwnerLock lock(dir_.path());
+  absl::Status owned = lock.Ensure();
+  ASSERT_THAT(owned, HasReasonOf(Reason::kShareOwned));
+  EXPECT_THAT(std::string(owned.message()), HasSubstr("process " + std::to_string(holder.pid())));
+  ErrorMetadata metadata = GetErrorDetails(owned)->metadata;
+  EXPECT_EQ(metadata.at("pid"), std::to_string(holder.pid()));
+  EXPECT_NE(metadata.at("host"), "");
+  EXPECT_THAT(metadata.at("owned_since"), HasSubstr("T"));
+  holder.Kill();
+  EXPECT_OK(lock.Ensure());
+}
+
+TEST_F(OwnerLockTest, TwoPoolsOfOneServerExcludeEachOther) {
+  OwnerLock first(dir_.path());
+  ASSERT_OK(first.Ensure());
+  OwnerLock second(dir_.path());
+  absl::Status owned = second.Ensure();
+  ASSERT_THAT(owned, HasReasonOf(Reason::kShareOwned));
+  EXPECT_THAT(std::string(owned.message()), HasSubstr("another pool of this server"));
+  first.Release();
+  EXPECT_OK(second.Ensure());
+}
+
+TEST_F(OwnerLockTest, AnUnreadableHolderIsStillAHolder) {
+  Holder holder(dir_.path());
+  for (const std::string& text : {std::string(), std::string("{"), std::string("[1]"),
+                                  std::string(5000, '{'), std::string("{\"pid\": \"x\"}")}) {
+    WriteFile(Path(), text);
+    EXPECT_THAT(OwnerLock(dir_.path()).Ensure(), HasReasonOf(Reason::kShareOwned)) << text;
+  }
+}
+
+TEST_F(OwnerLockTest, ALockFileThatWasRemovedIsLockedAnew) {
+  OwnerLock lock(dir_.path());
+  ASSERT_OK(lock.Ensure());
+  fs::remove_all(dir_.File(".cairn"));
+  ASSERT_OK(lock.Ensure());
+  EXPECT_THAT(OwnerLock(dir_.path()).Ensure(), HasReasonOf(Reason::kShareOwned));
+}
+
+TEST_F(OwnerLockTest, ASymbolicLinkIsNotFollowed) {
+  WriteFile(dir_.File("precious"), "content");
+  fs::create_directory(dir_.File(".cairn"));
+  fs::create_symlink(dir_.File("precious"), Path());
+  EXPECT_FALSE(OwnerLock(dir_.path()).Ensure().ok());
+  EXPECT_EQ(ReadFile(dir_.File("precious")), "content");
+}
+
+TEST_F(OwnerLockTest, AShareOfAnotherServerIsUnreachableUntilThatOneIsGone) {
+  Holder holder(dir_.path());
+  testing::FakeSpace files;
+  testing::FakeMountTable table;
+  testing::FakeMountProgram mount(&table);
+  Share share(ShareSpec{"file://" + dir_.path(), "", 1}, MountOptions{},
+              Share::System{&files, &mount, &table});
+  EXPECT_THAT(share.Probe(), HasReasonOf(Reason::kShareOwned));
+  EXPECT_THAT(share.CheckUsable(), HasReasonOf(Reason::kShareOwned));
+  EXPECT_EQ(share.status().state, ShareState::kUnreachable);
+  EXPECT_THAT(share.status().last_error, HasSubstr("process " + std::to_string(holder.pid())));
+  EXPECT_EQ(files.calls("Create"), 0);
+  holder.Kill();
+  EXPECT_OK(share.Probe());
+  EXPECT_OK(share.CheckUsable());
+}
+
+}  // namespace
+}  // namespace cairn
