@@ -30,8 +30,8 @@ RUN mkdir -p /out/usr/share/cairn \
 FROM debian:bookworm-slim
 COPY --from=build /out/ /
 # qemu-utils for the images; nfs-common for mount.nfs, and netbase for /etc/protocols, without which it mounts
-# no NFS 3; tini as process 1: when a mount that takes too long is killed,
-# its helper is left to process 1, which has to reap it.
+# no NFS 3; tini as process 1, which reaps what loses its parent in here, such as the helper of a mount that
+# was killed by force. cairnd waits for its own children only.
 #
 # python3 (32 MB) is there for nfs-common's nfsiostat, mountstats and nfsdclnts, which look at statistics;
 # mount.nfs, umount.nfs and rpc.statd are C programs. It is taken out by dpkg, so that the list of packages
