@@ -44,10 +44,8 @@ absl::StatusOr<ConnectionInfo> DescribeConnection(const Core& core, const Volume
   ASSIGN_OR_RETURN(Share * share, core.ShareOf(volume));
   ConnectionInfo info;
   info.export_address = volume.share;
-  info.mount_options = pool->options().nfs_mount_options;
-  if (const std::string& own = share->spec().mount_options; !own.empty()) {
-    info.mount_options += (info.mount_options.empty() ? "" : ",") + own;
-  }
+  info.mount_options =
+      MergeMountOptions(pool->options().nfs_mount_options, share->spec().mount_options);
   info.mount_point_base = pool->options().nfs_mount_point_base;
   info.mount_point = share->directory();
   info.file_name = volume.active_file;

@@ -22,8 +22,10 @@ namespace cairn {
 namespace {
 
 constexpr absl::Duration kSweepPeriod = absl::Minutes(10);
-// How long start-up waits for shares to mount and answer before it goes on without them.
+// How long start-up waits for shares to mount and answer before it goes on without them: any of them,
+// and the rest once one has.
 constexpr absl::Duration kFirstProbeTime = absl::Seconds(10);
+constexpr absl::Duration kOtherProbesTime = absl::Seconds(2);
 // How soon a probe that does not come back is found out, beyond its limit.
 constexpr absl::Duration kTendPeriod = absl::Milliseconds(250);
 constexpr absl::Duration kFollowPeriod = absl::Seconds(2);
@@ -188,6 +190,7 @@ void EngineImpl::FirstProbes() {
     Mutex mutex;
     CondVar changed;
     size_t left ABSL_GUARDED_BY(mutex) = 0;
+    absl::Time until ABSL_GUARDED_BY(mutex) = absl::Now() + kFirstProbeTime;
   };
   auto countdown = std::make_shared<Countdown>();
   const std::vector<Share*> shares = core_->Shares();
@@ -196,14 +199,16 @@ void EngineImpl::FirstProbes() {
     countdown->left = shares.size();
   }
   for (Share* share : shares) {
-    share->StartProbe([countdown](const absl::Status&) {  // it keeps its own state
+    share->StartProbe([countdown](const absl::Status& probed) {  // it keeps its own state
       MutexLock lock(&countdown->mutex);
       --countdown->left;
+      if (probed.ok())
+        countdown->until = std::min(countdown->until, absl::Now() + kOtherProbesTime);
       countdown->changed.NotifyAll();
     });
   }
-  const absl::Time until = absl::Now() + kFirstProbeTime;
   MutexLock lock(&countdown->mutex);
+  const absl::Time& until = countdown->until;
   while (countdown->left > 0 && absl::Now() < until) {
     countdown->changed.WaitFor(&countdown->mutex, until - absl::Now());
   }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -33,6 +35,26 @@ bool SaysHelperIsMissing(std::string_view stderr_text) {
          stderr_text.find("unknown filesystem type 'nfs'") != std::string_view::npos;
 }
 
+std::vector<std::string_view> SplitOptions(std::string_view options) {
+  std::vector<std::string_view> split;
+  while (!options.empty()) {
+    const size_t comma = std::min(options.find(','), options.size());
+    if (comma > 0) split.push_back(options.substr(0, comma));
+    options.remove_prefix(std::min(comma + 1, options.size()));
+  }
+  return split;
+}
+
+// What an option is about: "rsize" for "rsize=65536". The version has several names (nfs(5)).
+std::string_view KeyOf(std::string_view option) {
+  const std::string_view key = option.substr(0, option.find('='));
+  constexpr std::string_view kVersions[] = {"vers", "nfsvers", "minorversion", "v2",  "v3",
+                                            "v4",   "v4.0",    "v4.1",         "v4.2"};
+  const bool version =
+      std::find(std::begin(kVersions), std::end(kVersions), key) != std::end(kVersions);
+  return version ? "vers" : key;
+}
+
 // Another attempt would fail in the same way.
 bool IsFinal(const absl::Status& status) {
   return absl::IsCancelled(status) || HasReason(status, Reason::kToolMissing) ||
@@ -41,14 +63,22 @@ bool IsFinal(const absl::Status& status) {
 
 }  // namespace
 
+std::string MergeMountOptions(std::string_view pool_options, std::string_view share_options) {
+  std::set<std::string_view> own;
+  for (std::string_view option : SplitOptions(share_options)) own.insert(KeyOf(option));
+  std::string merged;
+  for (std::string_view option : SplitOptions(pool_options)) {
+    if (own.count(KeyOf(option)) == 0) merged += fmt::format("{},", option);
+  }
+  merged += share_options;
+  if (merged.ends_with(',')) merged.pop_back();
+  return merged;
+}
+
 std::string NfsVersionOf(std::string_view mount_options) {
   constexpr std::string_view kKey = "vers=";
-  while (!mount_options.empty()) {
-    size_t comma = mount_options.find(',');
-    std::string_view option = mount_options.substr(0, comma);
+  for (std::string_view option : SplitOptions(mount_options)) {
     if (option.starts_with(kKey)) return std::string(option.substr(kKey.size()));
-    if (comma == std::string_view::npos) break;
-    mount_options.remove_prefix(comma + 1);
   }
   return "";
 }
@@ -84,9 +114,7 @@ absl::Status Mounter::Mount(const std::string& share_options) {
 
 absl::Status Mounter::MountOnce(const std::string& share_options) {
   if (stop_.cancelled()) return Error(Reason::kShuttingDown, "the share is being shut down");
-  std::string options = options_.nfs_mount_options;
-  if (!options.empty() && !share_options.empty()) options += ',';
-  options += share_options;
+  const std::string options = MergeMountOptions(options_.nfs_mount_options, share_options);
 
   ProcessSpec spec;
   spec.argv = {"mount", "-t", "nfs"};

@@ -65,6 +65,10 @@ class Mounter {
   CancelSource stop_;
 };
 
+// The pool's options followed by a share's own, which win: an option of the pool's that the share also
+// gives is left out, since mount.nfs refuses a version that is given twice.
+std::string MergeMountOptions(std::string_view pool_options, std::string_view share_options);
+
 // The value of `vers=` in mount options as the kernel shows them; empty when there is none.
 std::string NfsVersionOf(std::string_view mount_options);
 

@@ -313,6 +313,18 @@ TEST_F(ShareMountTest, ShutdownEndsThePauseBetweenAttempts) {
   EXPECT_TRUE(mount_.calls()[0].cancel.cancelled());
 }
 
+TEST(MergeMountOptionsTest, TheSharesOwnComeLastAndTakeThePlaceOfThePools) {
+  EXPECT_EQ(MergeMountOptions("", ""), "");
+  EXPECT_EQ(MergeMountOptions("hard", ""), "hard");
+  EXPECT_EQ(MergeMountOptions("", "vers=3"), "vers=3");
+  EXPECT_EQ(MergeMountOptions("rw,hard", "vers=3,soft"), "rw,hard,vers=3,soft");
+  EXPECT_EQ(MergeMountOptions("vers=4.2,hard,rsize=65536", "nfsvers=3,rsize=4096"),
+            "hard,nfsvers=3,rsize=4096");
+  EXPECT_EQ(MergeMountOptions("vers=4,minorversion=2", "v3"), "v3");
+  EXPECT_EQ(MergeMountOptions("vers=4.2", "vers=3"), "vers=3");
+  EXPECT_EQ(MergeMountOptions(",,hard,", "ro"), "hard,ro");
+}
+
 TEST(NfsVersionTest, IsReadFromTheMountOptions) {
   EXPECT_EQ(NfsVersionOf("rw,vers=4.2,hard"), "4.2");
   EXPECT_EQ(NfsVersionOf("vers=3"), "3");
