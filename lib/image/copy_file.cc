@@ -3,6 +3,8 @@
 #include <string>
 #include <string_view>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
 #include "lib/image/image.h"
@@ -11,8 +13,11 @@
 namespace cairn {
 namespace {
 
-// Copied by one copy_file_range: large enough to keep a server busy, small enough to be cancelled.
-constexpr int64_t kCopyRangeBytes = 64 * kMiB;
+// Copied by one copy_file_range. NFS commits each to the server's disk before the next begins, so they
+// grow as long as they are quick, and stay small enough to be cancelled and to show progress.
+constexpr int64_t kCopyRangeBytes = 128 * kMiB;
+constexpr int64_t kCopyRangeMaxBytes = kGiB;
+constexpr absl::Duration kQuickRange = absl::Milliseconds(500);
 constexpr int64_t kCopyBufferBytes = 4 * kMiB;
 // Zeros of this size are not written: the file systems we meet allocate in smaller blocks.
 constexpr size_t kZeroBlockBytes = 64 * 1024;
@@ -76,7 +81,11 @@ class Copier {
 
   absl::StatusOr<int64_t> CopySome(int64_t offset, int64_t length) {
     if (use_ranges_) {
-      auto copied = target_->CopyRangeFrom(*source_, offset, std::min(length, kCopyRangeBytes));
+      const absl::Time begun = absl::Now();
+      auto copied = target_->CopyRangeFrom(*source_, offset, std::min(length, range_bytes_));
+      if (absl::Now() - begun < kQuickRange) {
+        range_bytes_ = std::min(2 * range_bytes_, kCopyRangeMaxBytes);
+      }
       if (!copied.ok() && !absl::IsUnimplemented(copied.status())) return copied;
       if (copied.ok() && *copied > 0) return copied;
       // Some kernels return 0 for what they cannot copy.
@@ -119,6 +128,7 @@ class Copier {
   const CancelToken* const cancel_;
   const ProgressFn* const progress_;
   bool use_ranges_;
+  int64_t range_bytes_ = kCopyRangeBytes;
 };
 
 }  // namespace
