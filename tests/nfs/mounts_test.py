@@ -94,7 +94,7 @@ class MountsTest(nfs.NfsTest):
         # It appears one day.
         os.mkdir(directory)
         nfs.run('mount', os.environ['CAIRN_NFS_OTHER_DISK'], directory)
-        nfs.run('exportfs', '-o', 'rw,no_root_squash,insecure,no_subtree_check', f'*:{directory}')
+        nfs.run('exportfs', '-o', 'rw,no_root_squash,no_subtree_check', f'*:{directory}')
         self.wait_for_state(missing, ONLINE, PROBED)
         self.create(size_bytes=MIB, share=missing)
 
