@@ -215,7 +215,10 @@ void EngineImpl::FirstProbes() {
 }
 
 void EngineImpl::Survey(Share* share, std::function<void(absl::Status)> done) {
-  auto run = [this, share, done](const absl::Status& admitted) {
+  if (!done) done = [](const absl::Status&) {};
+  const auto answer = OnlyOnce<absl::Status>(std::move(done));
+  Task task;
+  task.run = [this, share, answer](const absl::Status& admitted) {
     absl::Status status = admitted;
     if (status.ok()) status = share->MeasureAllocated();
     if (status.ok()) {
@@ -223,10 +226,11 @@ void EngineImpl::Survey(Share* share, std::function<void(absl::Status)> done) {
           ScanShare(*core_, *share, [this](const std::string& id) { return Running(id); }).status();
     }
     if (!status.ok()) spdlog::warn("share={} survey: {}", share->address(), Describe(status));
-    if (done) done(status);
+    answer(status);
   };
-  absl::Status submitted = share->Submit(Lane::kQuiet, {.run = run});
-  if (!submitted.ok() && done) done(submitted);
+  task.abandoned = answer;
+  absl::Status submitted = share->Submit(Lane::kQuiet, std::move(task));
+  if (!submitted.ok()) answer(submitted);
 }
 
 void EngineImpl::DescribeChain(const std::string& volume_id,

@@ -53,8 +53,7 @@ absl::Status Lanes::SubmitProbe(Task task) { return probe_.Submit(std::move(task
 
 void Lanes::Abandon(const absl::Status& why) {
   const auto tell = [this, why](const absl::Status&) {
-    fast_.Abandon(why);
-    bulk_.Abandon(why);
+    for (Executor* lane : {&fast_, &bulk_, &quiet_, &probe_}) lane->Abandon(why);
   };
   telling_.Submit({.run = tell})
       .IgnoreError();  // refused only while shutting down, which tells all

@@ -27,8 +27,8 @@ class Lanes {
   // On a lane of its own, so that it runs when all others hang.
   absl::Status SubmitProbe(Task task);
 
-  // The share has stopped answering: whoever waits for the fast or the bulk lane is told `why`, on
-  // another thread. What hangs in the kernel hangs on.
+  // The share has stopped answering: whoever waits for a lane is told `why`, on another thread, but
+  // for the closing lane, whose work must be done some day. What hangs in the kernel hangs on.
   void Abandon(const absl::Status& why);
 
   // How long the oldest task of the fast lane has been running: metadata work takes milliseconds.

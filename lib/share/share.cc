@@ -161,12 +161,15 @@ void Share::Tend() {
 }
 
 void Share::StartProbe(std::function<void(absl::Status)> done) {
-  auto probe = [this, done](const absl::Status& admitted) {
-    absl::Status status = admitted.ok() ? Probe() : admitted;
-    if (done) done(status);
+  if (!done) done = [](const absl::Status&) {};
+  const auto answer = OnlyOnce<absl::Status>(std::move(done));
+  Task task;
+  task.run = [this, answer](const absl::Status& admitted) {
+    answer(admitted.ok() ? Probe() : admitted);
   };
-  absl::Status submitted = lanes_.SubmitProbe({.run = probe});
-  if (!submitted.ok() && done) done(submitted);
+  task.abandoned = answer;
+  absl::Status submitted = lanes_.SubmitProbe(std::move(task));
+  if (!submitted.ok()) answer(submitted);
 }
 
 absl::Status Share::Probe() {
@@ -296,9 +299,11 @@ bool Share::Retire() {
   }
   mounter_.Stop();
   auto retire = [this, failed_before](const absl::Status& admitted) {
-    if (!admitted.ok()) return;
-    owner_.Release();
-    absl::Status unmounted = Unmount();
+    absl::Status unmounted = admitted;
+    if (admitted.ok()) {
+      owner_.Release();
+      unmounted = Unmount();
+    }
     if (!unmounted.ok() && !failed_before) {
       spdlog::warn("stays mounted until nobody uses it: {}", Describe(unmounted));
     }

@@ -67,7 +67,8 @@ class Share {
   // is due, or when metadata work takes suspiciously long, and gives the verdict on one that does
   // not come back.
   void Tend();
-  // Mounts if need be and probes, on the share's probe lane; then calls `done` (which may be empty).
+  // Mounts if need be and probes, on the share's probe lane; then, or at the verdict on a probe that
+  // hangs, calls `done` (which may be empty).
   void StartProbe(std::function<void(absl::Status)> done);
   // The same on this thread: blocking. While one probe runs (or hangs) another returns at once with
   // what is known, so that probes of a dead server take one thread, not all.

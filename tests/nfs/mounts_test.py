@@ -104,6 +104,28 @@ class MountsTest(nfs.NfsTest):
             nfs.run('exportfs', '-u', f'*:{directory}')
             nfs.run('umount', directory)
 
+    def test_shares_are_unmounted_at_the_end_where_that_is_configured(self):
+        for configured in True, False:
+            server = self.serve(REFLINK, PLAIN, options='vers=4.2',
+                                pool_keys=f'    nfs_unmount_on_exit: {str(configured).lower()}\n')
+            for address in REFLINK, PLAIN:
+                self.wait_for_state(address, ONLINE)
+            self.create_on(REFLINK)
+            server.stop()
+            for address in REFLINK, PLAIN:
+                self.assertEqual(not nfs.mounts(server.mount_point(address)), configured)
+
+    def test_what_a_server_can_do_is_found_out(self):
+        present, absent = pool_pb2.SUPPORT_PRESENT, pool_pb2.SUPPORT_ABSENT
+        v3 = os.environ['CAIRN_NFS_V3_REFLINK']
+        self.serve(REFLINK, PLAIN, f'{v3} -o vers=3,nolock', options='vers=4.2')
+        for address, clone, rest in ((REFLINK, present, present), (PLAIN, absent, present),
+                                     (v3, absent, absent)):
+            # The lock that the version 4 mount of the same export has is not seen without locks.
+            can = self.wait_for_state(address, ONLINE, PROBED).capabilities
+            self.assertEqual((can.clone, can.copy, can.allocate, can.seek),
+                             (clone, rest, rest, rest), address)
+
     def test_the_shares_file_is_read_again(self):
         server = self.serve(REFLINK, options='vers=4.2')
         volume = self.create_on(REFLINK)

@@ -123,6 +123,15 @@ TEST_F(OutageTest, AReaderOfTheChainIsAnsweredAtTheVerdict) {
   EXPECT_THAT(answered.get(), HasReasonOf(Reason::kShareUnavailable));
 }
 
+TEST_F(OutageTest, ARescanIsAnsweredAtTheVerdict) {
+  files_->Stall(engine_.directory(0));
+  auto answer = std::make_shared<std::promise<absl::Status>>();
+  auto answered = answer->get_future();
+  engine_->RescanPool("", [answer](const absl::Status& status) { answer->set_value(status); });
+  ASSERT_EQ(answered.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  EXPECT_OK(answered.get());  // the other share was measured
+}
+
 TEST_F(OutageTest, CopiesBetweenSharesThatHangHoldUpNeitherTheOtherShareNorItsBulkLane) {
   std::vector<std::string> ids;
   for (int i = 0; i < 4; ++i) {
