@@ -52,11 +52,14 @@ absl::Status Lanes::Submit(Lane lane, Task task) {
 absl::Status Lanes::SubmitProbe(Task task) { return probe_.Submit(std::move(task)); }
 
 void Lanes::Abandon(const absl::Status& why) {
-  const auto tell = [this, why](const absl::Status&) {
+  Tell([this, why] {
     for (Executor* lane : {&fast_, &bulk_, &quiet_, &probe_}) lane->Abandon(why);
-  };
-  telling_.Submit({.run = tell})
-      .IgnoreError();  // refused only while shutting down, which tells all
+  });
+}
+
+void Lanes::Tell(std::function<void()> tell) {
+  // Refused only while shutting down, which tells everybody.
+  telling_.Submit({.run = [tell = std::move(tell)](const absl::Status&) { tell(); }}).IgnoreError();
 }
 
 bool Lanes::Shutdown(absl::Duration grace) {

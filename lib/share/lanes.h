@@ -3,6 +3,7 @@
 #ifndef CAIRN_LIB_SHARE_LANES_H_
 #define CAIRN_LIB_SHARE_LANES_H_
 
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -30,6 +31,9 @@ class Lanes {
   // The share has stopped answering: whoever waits for a lane is told `why`, on another thread, but
   // for the closing lane, whose work must be done some day. What hangs in the kernel hangs on.
   void Abandon(const absl::Status& why);
+
+  // On the thread of those who tell of an outage.
+  void Tell(std::function<void()> tell);
 
   // How long the oldest task of the fast lane has been running: metadata work takes milliseconds.
   absl::Duration longest_fast_run() const { return fast_.stats().longest_run; }

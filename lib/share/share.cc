@@ -132,32 +132,39 @@ void Share::ReleaseHeld(const absl::Status& probed) {
 void Share::Tend() {
   const absl::Time now = absl::Now();
   bool due = false;
-  bool dead = false;
+  bool late = false;
+  absl::Status dead;
   {
     MutexLock lock(&mutex_);
     if (!probe_begun_.has_value()) {
       const absl::Duration since = now - probe_asked_;
-      due = since >= probe_options_.period ||
+      due = since >= probe_options_.period || HasHeld() ||
             (since >= kSuspicious && lanes_.longest_fast_run() >= kSuspicious);
-      {
-        MutexLock held(&held_->mutex);
-        due |= !held_->tasks.empty();
-      }
       if (due) probe_asked_ = now;
-    } else if (!probe_given_up_ && now - *probe_begun_ >= probe_options_.timeout &&
-               CheckUsable().ok()) {
-      // While it is being mounted it is not usable anyway, and mounting has its own limits.
-      probe_given_up_ = true;
-      dead = true;
+    } else if (now - *probe_begun_ >= probe_options_.timeout) {
+      // While it is being mounted it is not usable anyway, and mounting has its own limits; but nobody
+      // is to wait for that.
+      late = !CheckUsable().ok() && HasHeld();
       // Under the mutex, so that the probe, should it come back now, has the last word.
-      health_->SetUnreachable(
-          Error(Reason::kShareUnavailable,
-                fmt::format("the server does not answer: a probe has not come back within {}",
-                            absl::FormatDuration(probe_options_.timeout))));
+      if (CheckUsable().ok() && !std::exchange(probe_given_up_, true)) {
+        health_->SetUnreachable(
+            Error(Reason::kShareUnavailable,
+                  fmt::format("the server does not answer: a probe has not come back within {}",
+                              absl::FormatDuration(probe_options_.timeout))));
+        dead = CheckUsable();
+      }
     }
   }
-  if (dead) lanes_.Abandon(CheckUsable());
+  if (!dead.ok()) lanes_.Abandon(dead);
+  if (late) {
+    lanes_.Tell([this] { ReleaseHeld(CheckUsable()); });
+  }
   if (due) StartProbe({});
+}
+
+bool Share::HasHeld() const {
+  MutexLock lock(&held_->mutex);
+  return !held_->tasks.empty();
 }
 
 void Share::StartProbe(std::function<void(absl::Status)> done) {
@@ -249,7 +256,10 @@ absl::Status Share::ExamineWriting(ProbeReport& report) {
   if (absl::IsUnimplemented(owned)) {
     report.problem = fmt::format("it has no locks, so nothing keeps another cairnd from it: {}",
                                  ToStd(owned.message()));
-  } else if (!absl::IsResourceExhausted(owned)) {
+  } else if (absl::IsResourceExhausted(owned)) {
+    report.problem =
+        fmt::format("it is full, and has no room for the lock on it: {}", ToStd(owned.message()));
+  } else {
     RETURN_IF_ERROR(owned);
   }
   if (CheckUsable().ok()) return absl::OkStatus();

@@ -104,7 +104,8 @@ class Share {
   absl::Status ExamineWriting(ProbeReport& report);
   void SetUnreachable(const absl::Status& error);
   Task Guarded(Task task, std::optional<Lane> lane) const;
-  // What waited for the mount, now that a probe has ended.
+  // Tasks that wait for the mount.
+  bool HasHeld() const;
   void ReleaseHeld(const absl::Status& probed);
 
   const std::string address_;

@@ -199,6 +199,30 @@ TEST_F(ShareLanesTest, ATaskThatFindsTheMountLostIsToldWhenItCannotBeRestored) {
   EXPECT_THAT(failed.Wait(), HasReasonOf(Reason::kShareUnavailable));
 }
 
+TEST_F(ShareLanesTest, NobodyWaitsForAMountThatTakesLong) {
+  MountOptions options;
+  options.mount_point_base = dir_.path();
+  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_},
+              ProbeOptions{.period = absl::Hours(1), .timeout = absl::Milliseconds(100)});
+  ASSERT_OK(share.Probe());
+  table_.Clear();
+  files_.SetDeviceShift(1);
+  Gate gate;
+  mount_.SetBehaviour([&](const ProcessSpec&) {
+    gate.Pass();
+    return FakeMountProgram::Exit(32, "mount.nfs: Connection timed out");
+  });
+  Outcome outcome;
+  ASSERT_OK(share.Submit(Lane::kFast, outcome.MakeTask()));
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (outcome.calls() == 0 && absl::Now() < until) {
+    share.Tend();
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  EXPECT_THAT(outcome.Wait(), HasReasonOf(Reason::kShareUnavailable));
+  gate.Open();
+}
+
 TEST_F(ShareLanesTest, ATaskThatWaitsForALostMountIsToldAtTheEnd) {
   MountOptions options;
   options.mount_point_base = dir_.path();
