@@ -208,9 +208,8 @@ void EngineImpl::FirstProbes() {
     });
   }
   MutexLock lock(&countdown->mutex);
-  const absl::Time& until = countdown->until;
-  while (countdown->left > 0 && absl::Now() < until) {
-    countdown->changed.WaitFor(&countdown->mutex, until - absl::Now());
+  while (countdown->left > 0 && absl::Now() < countdown->until) {
+    countdown->changed.WaitFor(&countdown->mutex, countdown->until - absl::Now());
   }
 }
 
