@@ -2,7 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -80,6 +85,22 @@ absl::Status OwnedByAnother(int fd, const std::string& path) {
       {{"path", path}, {"host", host}, {"pid", std::to_string(pid)}, {"owned_since", since}});
 }
 
+// The life of the keeper. Between fork and the end only calls that are safe in the copy of a process
+// with many threads (signal-safety(7)).
+[[noreturn]] void Keep(int file, int socket) {
+  setsid();  // a signal to cairnd's group, as from a terminal, is not for the keeper
+  signal(SIGPIPE, SIG_IGN);
+  prctl(PR_SET_NAME, "cairnd-lock");
+  dup2(file, STDIN_FILENO);
+  dup2(socket, STDOUT_FILENO);
+  close_range(STDOUT_FILENO + 1, ~0U, 0);
+  char byte;
+  while (read(STDOUT_FILENO, &byte, 1) < 0 && errno == EINTR) {
+  }
+  close(STDIN_FILENO);
+  _exit(0);
+}
+
 bool IsSameFile(int fd, const std::string& path) {
   struct stat held {};
   struct stat there {};
@@ -89,13 +110,39 @@ bool IsSameFile(int fd, const std::string& path) {
 
 }  // namespace
 
+// Without a keeper, when there is no process to be had, the lock is as safe, and only its end may hang.
+void OwnerLock::StartKeeper() {
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) return;
+  UniqueFd ours(sockets[0]);
+  UniqueFd its(sockets[1]);
+  const pid_t pid = fork();
+  if (pid < 0) return;
+  if (pid == 0) Keep(file_.get(), its.get());
+  keeper_ = std::move(ours);
+  keeper_pid_ = pid;
+}
+
+void OwnerLock::Release() {
+  file_.Reset();
+  if (!keeper_.valid()) return;
+  // On a share that is well it ends at once; one that hangs is left to init.
+  constexpr int kWaitMs = 1000;
+  shutdown(keeper_.get(), SHUT_WR);
+  pollfd ended{.fd = keeper_.get(), .events = POLLIN, .revents = 0};
+  if (RetryOnEintr([&] { return poll(&ended, 1, kWaitMs); }) > 0) {
+    RetryOnEintr([&] { return waitpid(keeper_pid_, nullptr, 0); });
+  }
+  keeper_.Reset();
+}
+
 absl::Status OwnerLock::Ensure() {
   const std::string path = fmt::format("{}/{}/owner", directory_, kOwnerDirectory);
   // Locking again costs one call and finds out when the server has forgotten us.
   if (file_.valid() && IsSameFile(file_.get(), path) && LockWhole(file_.get()) == 0) {
     return absl::OkStatus();
   }
-  file_.Reset();
+  Release();
   return Take();
 }
 
@@ -120,6 +167,7 @@ absl::Status OwnerLock::Take() {
                      fsync(file.get()) == 0;
   if (!named && errno != ENOSPC && errno != EDQUOT) return FileError(errno, "write", path);
   file_ = std::move(file);
+  StartKeeper();
   return absl::OkStatus();
 }
 
