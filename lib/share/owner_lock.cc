@@ -24,6 +24,8 @@
 namespace cairn {
 namespace {
 
+constexpr absl::Duration kKeeperEndTime = absl::Seconds(1);
+
 std::string HostName() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0) return "unknown";
@@ -154,7 +156,14 @@ absl::Status OwnerLock::Take() {
   }
   UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!file.valid()) return FileError(errno, "open", path);
-  if (const int error = LockWhole(file.get()); error != 0) {
+  int error = LockWhole(file.get());
+  // The keeper of a server that was killed just now is on its way out.
+  const absl::Time until = absl::Now() + kKeeperEndTime;
+  while ((error == EAGAIN || error == EACCES) && absl::Now() < until) {
+    absl::SleepFor(absl::Milliseconds(20));
+    error = LockWhole(file.get());
+  }
+  if (error != 0) {
     if (error == EAGAIN || error == EACCES) return OwnedByAnother(file.get(), path);
     absl::Status failed = FileError(error, "lock", path);
     return HasNoLocks(error) ? absl::UnimplementedError(failed.message()) : failed;

@@ -57,7 +57,7 @@ class DeadServerTest(nfs.NfsTest):
         self.dead_server('unplug', 'plug')
 
     def test_that_cairnd_is_killed_and_started_beside(self):
-        """What had begun on the dead share is taken up when that is back; the other serves at once."""
+        """What had begun on the dead share is taken up when that is back; the other serves."""
         self.reviving = 'again'
         kept = [self.create(size_bytes=MIB, share=OTHER) for _ in range(5)]
         content = bytearray(MIB)
