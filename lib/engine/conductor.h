@@ -68,7 +68,7 @@ class Conductor {
   void AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left);
   void Journalled(const std::shared_ptr<Submission>& submission, const LivePtr& op);
   void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
-  absl::Status CheckShares(const Work& work) const;
+  absl::Status CheckShares(const LiveOperation& op) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
   void Enqueue(const LivePtr& op, std::vector<LockKey> locks);
 

@@ -139,9 +139,8 @@ absl::Status Conductor::CheckQueue(const std::string& volume_id, OperationKind k
 }
 
 // What cannot be done now is refused rather than journalled: the caller knows at once.
-absl::Status Conductor::CheckShares(const Work& work) const {
-  for (const std::string& address : {work.HomeShare(), work.SourceShare()}) {
-    if (address.empty()) continue;
+absl::Status Conductor::CheckShares(const LiveOperation& op) const {
+  for (const std::string& address : SharesOf(op)) {
     ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address));
     RETURN_IF_ERROR(share->CheckUsable());
   }
@@ -167,7 +166,7 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
   op->volume_id = admission->volume_id;
   if (!admission->immediate) {
     absl::Status room = CheckQueue(op->volume_id, op->kind);
-    if (room.ok()) room = CheckShares(*op->work);
+    if (room.ok()) room = CheckShares(*op);
     if (!room.ok()) return Answer(submission, room);
   }
   if (submission->caller.validate_only) return Answer(submission, OperationPtr());

@@ -90,7 +90,8 @@ class EngineImpl : public Engine {
 
  private:
   void CheckTools() const;
-  void Reload(Pool& pool);
+  absl::Status Reload(Pool& pool);
+  bool IsUnused(const std::string& address) const;
   void FollowSharesFiles();
   void TendShares();
   void FirstProbes();
@@ -109,24 +110,37 @@ class EngineImpl : public Engine {
   bool stuck_ = false;
 };
 
-void EngineImpl::Reload(Pool& pool) {
+absl::Status EngineImpl::Reload(Pool& pool) {
   auto problems = pool.Reload();
   if (!problems.ok()) {
     spdlog::error("pool={} shares file: {}", pool.options().name, Describe(problems.status()));
-    return;
+    return problems.status();
   }
   for (const std::string& problem : *problems) {
     spdlog::warn("pool={} {}: {}", pool.options().name, pool.options().nfs_shares_config, problem);
   }
+  return absl::OkStatus();
+}
+
+// No volume lies on it, and no operation is at work on it: one that moves the last volume away has the
+// old files still to remove when the record has followed.
+bool EngineImpl::IsUnused(const std::string& address) const {
+  if (core_->catalog().TotalsOf(address).volumes > 0) return false;
+  const std::vector<OperationPtr> unfinished = core_->catalog().UnfinishedOperations();
+  return std::none_of(unfinished.begin(), unfinished.end(), [&](const OperationPtr& operation) {
+    absl::StatusOr<Plan> plan = Plan{};
+    if (!operation->plan.empty()) plan = PlanFromJson(operation->plan);
+    return !plan.ok() || SharesOf(*plan).count(address) != 0;
+  });
 }
 
 // Shares files are read again when they change; shares that are no longer listed go when nothing
 // lies on them any more.
 void EngineImpl::FollowSharesFiles() {
   for (const auto& [name, pool] : core_->pools()) {
-    if (pool->SharesFileChanged()) Reload(*pool);
-    pool->RetireDrained(
-        [this](const std::string& address) { return core_->catalog().VolumesOn(address).empty(); });
+    // It logs what is wrong, and the pool stays as it was.
+    if (pool->SharesFileChanged()) Reload(*pool).IgnoreError();
+    pool->RetireDrained([this](const std::string& address) { return IsUnused(address); });
   }
 }
 
@@ -156,7 +170,9 @@ void EngineImpl::CheckTools() const {
 }
 
 absl::Status EngineImpl::Begin() {
-  for (const auto& [name, pool] : core_->pools()) Reload(*pool);
+  for (const auto& [name, pool] : core_->pools()) {
+    Reload(*pool).IgnoreError();  // it logs what is wrong; the file is followed
+  }
   CheckTools();
   FirstProbes();
   RETURN_IF_ERROR(conductor_.TakeUpUnfinished());
@@ -281,12 +297,7 @@ void EngineImpl::RescanPool(const std::string& name, std::function<void(absl::St
   // Reading the shares file blocks on the local disk only.
   auto rescan = [this, pool = *pool, done](const absl::Status& admitted) {
     if (!admitted.ok()) return done(admitted);
-    auto problems = pool->Reload();
-    if (!problems.ok()) return done(problems.status());
-    for (const std::string& problem : *problems) {
-      spdlog::warn("pool={} {}: {}", pool->options().name, pool->options().nfs_shares_config,
-                   problem);
-    }
+    if (absl::Status read = Reload(*pool); !read.ok()) return done(read);
     auto shares = pool->shares();
     auto left = std::make_shared<std::atomic<size_t>>(shares.size());
     auto one_done = [left, done](const absl::Status&) {

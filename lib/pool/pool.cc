@@ -138,11 +138,10 @@ absl::StatusOr<std::vector<std::string>> Pool::Reload() {
 // Each sentence once, not at every reload.
 void Pool::AdviseOnce(const ShareSpec& spec) {
   if (spec.is_directory()) return;
-  for (const std::string& options : {options_.nfs_mount_options, spec.mount_options}) {
-    for (const std::string& advice : AdviseOnMountOptions(options)) {
-      if (!advised_.insert(spec.address + ' ' + advice).second) continue;
-      spdlog::warn("pool={} share={} mount option {}", options_.name, spec.address, advice);
-    }
+  const std::string options = MergeMountOptions(options_.nfs_mount_options, spec.mount_options);
+  for (const std::string& advice : AdviseOnMountOptions(options)) {
+    if (!advised_.insert(spec.address + ' ' + advice).second) continue;
+    spdlog::warn("pool={} share={} mount option {}", options_.name, spec.address, advice);
   }
 }
 

@@ -93,13 +93,15 @@ absl::Status OwnedByAnother(int fd, const std::string& path) {
   setsid();  // a signal to cairnd's group, as from a terminal, is not for the keeper
   signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_NAME, "cairnd-lock");
-  dup2(file, STDIN_FILENO);
-  dup2(socket, STDOUT_FILENO);
-  close_range(STDOUT_FILENO + 1, ~0U, 0);
+  const auto low = static_cast<unsigned>(std::min(file, socket));
+  const auto high = static_cast<unsigned>(std::max(file, socket));
+  if (low > 0) close_range(0, low - 1, 0);
+  if (high > low + 1) close_range(low + 1, high - 1, 0);
+  close_range(high + 1, ~0U, 0);
   char byte;
-  while (read(STDOUT_FILENO, &byte, 1) < 0 && errno == EINTR) {
+  while (read(socket, &byte, 1) < 0 && errno == EINTR) {
   }
-  close(STDIN_FILENO);
+  close(file);
   _exit(0);
 }
 

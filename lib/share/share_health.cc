@@ -14,10 +14,6 @@
 namespace cairn {
 namespace {
 
-bool Works(ShareState health) {
-  return health == ShareState::kOnline || health == ShareState::kDegraded;
-}
-
 // Error texts come from tools and hold line feeds; a log line and a status field hold one line.
 std::string OneLine(std::string text) {
   std::replace_if(
@@ -64,7 +60,7 @@ ShareStatus ShareHealth::status() const {
 
 absl::Status ShareHealth::CheckUsable() const {
   MutexLock lock(&mutex_);
-  if (Works(health_)) return absl::OkStatus();
+  if (IsUsable(health_)) return absl::OkStatus();
   std::string since = TimeText(status_.since);
   std::string message =
       fmt::format("share {} is {} since {}", address_, ShareStateName(status_.state), since);
@@ -82,7 +78,7 @@ std::optional<uint64_t> ShareHealth::device() const {
 }
 
 ShareState ShareHealth::Shown() const {
-  return draining_ && Works(health_) ? ShareState::kDraining : health_;
+  return draining_ && IsUsable(health_) ? ShareState::kDraining : health_;
 }
 
 ShareHealth::Change ShareHealth::Refresh() {
@@ -141,7 +137,7 @@ void ShareHealth::SetMountLost() {
   Change change;
   {
     MutexLock lock(&mutex_);
-    if (!Works(health_)) return;
+    if (!IsUsable(health_)) return;
     health_ = ShareState::kMounting;
     reason_ = Reason::kShareUnavailable;
     status_.last_error = "the mount was lost";

@@ -379,5 +379,30 @@ TEST_F(BehaviourTest, AnImportThatWasInterruptedByARestartLeavesNothing) {
   EXPECT_EQ(Observe(engine_), "");
 }
 
+// The last volume leaves a share that is no longer listed: the share stays until its old files are
+// removed, although no volume lies there any more.
+TEST_F(BehaviourTest, AShareThatDrainsStaysWhileAMoveAwayIsAtWorkOnIt) {
+  ASSERT_OK_AND_ASSIGN(const std::string id,
+                       engine_.Create(VolumeFormat::kRawSparse, kMiB, engine_.address(0)));
+  const std::string file = engine_.ActivePath(id);
+  testing::WriteFile(engine_.dir().File("shares"), engine_.address(1) + "\n");
+  std::promise<absl::Status> read_again;
+  engine_->RescanPool("", [&](const absl::Status& status) { read_again.set_value(status); });
+  ASSERT_OK(read_again.get_future().get());
+  // Each for a second, so that shares that drain are looked at meanwhile.
+  ASSERT_OK(
+      ArmFailPoints("migrate_volume.crossed=sleep;migrate_volume.step1=sleep;"
+                    "migrate_volume.step2=sleep;migrate_volume.done=sleep"));
+  EXPECT_OK(engine_.Do(MigrateVolumeRequest{.volume_id = id, .share = engine_.address(1)}));
+  ASSERT_OK(ArmFailPoints(""));
+  EXPECT_EQ(engine_.Volume(id)->share, engine_.address(1));
+  EXPECT_FALSE(std::filesystem::exists(file));
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (engine_->GetPool("")->shares.size() > 1 && absl::Now() < until) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_EQ(engine_->GetPool("")->shares.size(), 1u);
+}
+
 }  // namespace
 }  // namespace cairn

@@ -93,6 +93,16 @@ class ShareLanesTest : public ::testing::Test {
     EXPECT_OK(share->Probe());
     return share;
   }
+  // On a mount that one attempt makes, or does not; it has been probed.
+  std::unique_ptr<Share> MakeNfsShare(ProbeOptions probe) {
+    MountOptions options;
+    options.mount_point_base = dir_.path();
+    options.attempts = 1;
+    auto share = std::make_unique<Share>(ShareSpec{"host:/export", "", 1}, options,
+                                         Share::System{&files_, &mount_, &table_}, probe);
+    EXPECT_OK(share->Probe());
+    return share;
+  }
 
   TempDir dir_;
   FakeSpace files_;
@@ -159,64 +169,51 @@ TEST_F(ShareLanesTest, LostMountIsSeenBeforeATaskRuns) {
 }
 
 TEST_F(ShareLanesTest, ATaskThatFindsTheMountLostRunsWhenItIsRestored) {
-  MountOptions options;
-  options.mount_point_base = dir_.path();
-  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_},
-              ProbeOptions{.period = absl::Hours(1)});
-  ASSERT_OK(share.Probe());
+  auto share = MakeNfsShare({.period = absl::Hours(1)});
   table_.Clear();
   files_.SetDeviceShift(1);
   Outcome outcome;
   ASSERT_OK(
-      share.Submit(Lane::kBulk, outcome.MakeTask([&] { EXPECT_EQ(mount_.calls().size(), 2); })));
+      share->Submit(Lane::kBulk, outcome.MakeTask([&] { EXPECT_EQ(mount_.calls().size(), 2); })));
   const absl::Time until = absl::Now() + absl::Seconds(30);
   while (outcome.calls() == 0 && absl::Now() < until) {
-    share.Tend();  // nobody waits for the period
+    share->Tend();  // nobody waits for the period
     absl::SleepFor(absl::Milliseconds(2));
   }
   EXPECT_OK(outcome.Wait());
 }
 
 TEST_F(ShareLanesTest, ATaskThatFindsTheMountLostIsToldWhenItCannotBeRestored) {
-  MountOptions options;
-  options.mount_point_base = dir_.path();
-  options.attempts = 1;
-  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_},
-              ProbeOptions{.period = absl::Hours(1)});
-  ASSERT_OK(share.Probe());
+  auto share = MakeNfsShare({.period = absl::Hours(1)});
   table_.Clear();
   files_.SetDeviceShift(1);
   mount_.SetBehaviour([](const ProcessSpec&) {
     return FakeMountProgram::Exit(32, "mount.nfs: Connection refused");
   });
   Outcome failed;
-  ASSERT_OK(share.Submit(Lane::kFast, failed.MakeTask()));
+  ASSERT_OK(share->Submit(Lane::kFast, failed.MakeTask()));
   const absl::Time until = absl::Now() + absl::Seconds(30);
   while (failed.calls() == 0 && absl::Now() < until) {
-    share.Tend();
+    share->Tend();
     absl::SleepFor(absl::Milliseconds(2));
   }
   EXPECT_THAT(failed.Wait(), HasReasonOf(Reason::kShareUnavailable));
 }
 
 TEST_F(ShareLanesTest, NobodyWaitsForAMountThatTakesLong) {
-  MountOptions options;
-  options.mount_point_base = dir_.path();
-  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_},
-              ProbeOptions{.period = absl::Hours(1), .timeout = absl::Milliseconds(100)});
-  ASSERT_OK(share.Probe());
+  Gate gate;
+  auto share = MakeNfsShare({.period = absl::Hours(1), .timeout = absl::Milliseconds(100)});
   table_.Clear();
   files_.SetDeviceShift(1);
-  Gate gate;
   mount_.SetBehaviour([&](const ProcessSpec&) {
     gate.Pass();
     return FakeMountProgram::Exit(32, "mount.nfs: Connection timed out");
   });
   Outcome outcome;
-  ASSERT_OK(share.Submit(Lane::kFast, outcome.MakeTask()));
+  ASSERT_OK(share->Submit(Lane::kFast, outcome.MakeTask()));
   const absl::Time until = absl::Now() + absl::Seconds(30);
   while (outcome.calls() == 0 && absl::Now() < until) {
-    share.Tend();
+    share->Tend();
     absl::SleepFor(absl::Milliseconds(2));
   }
   EXPECT_THAT(outcome.Wait(), HasReasonOf(Reason::kShareUnavailable));
@@ -224,15 +221,12 @@ TEST_F(ShareLanesTest, NobodyWaitsForAMountThatTakesLong) {
 }
 
 TEST_F(ShareLanesTest, ATaskThatWaitsForALostMountIsToldAtTheEnd) {
-  MountOptions options;
-  options.mount_point_base = dir_.path();
-  Share share(ShareSpec{"host:/export", "", 1}, options, Share::System{&files_, &mount_, &table_});
-  ASSERT_OK(share.Probe());
+  auto share = MakeNfsShare({});
   files_.SetDeviceShift(1);
   Outcome outcome;
-  ASSERT_OK(share.Submit(Lane::kFast, outcome.MakeTask()));
-  while (share.CheckUsable().ok()) absl::SleepFor(absl::Milliseconds(1));
-  EXPECT_TRUE(share.Shutdown(absl::Seconds(10)));
+  ASSERT_OK(share->Submit(Lane::kFast, outcome.MakeTask()));
+  while (share->CheckUsable().ok()) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_TRUE(share->Shutdown(absl::Seconds(10)));
   EXPECT_THAT(outcome.Wait(), HasReasonOf(Reason::kShuttingDown));
 }
 
