@@ -53,27 +53,30 @@ enum class Reason {
   kShareOwned,               // FAILED_PRECONDITION: another server owns it
   kOperationNotCancellable,  // FAILED_PRECONDITION
   kOperationNotWaiting,      // FAILED_PRECONDITION: no consumer's answer is awaited
-  kToolMissing,          // FAILED_PRECONDITION: qemu-img, mount.nfs ...; metadata: tool, package
-  kPathForbidden,        // PERMISSION_DENIED: image_path outside the allowed directories
-  kNoSpace,              // RESOURCE_EXHAUSTED; metadata: requested, available
-  kNoEligibleShare,      // RESOURCE_EXHAUSTED; metadata: requested
-  kTooManyCalls,         // RESOURCE_EXHAUSTED: the server has as many calls in hand as it takes
-  kQueueFull,            // ABORTED: too many operations wait for this volume
-  kRevisionMismatch,     // ABORTED
-  kInterrupted,          // ABORTED: the server stopped and this cannot be resumed
-  kShareUnavailable,     // UNAVAILABLE; metadata: share, since
-  kPoolUnavailable,      // UNAVAILABLE: no share of the pool can be used
-  kStarting,             // UNAVAILABLE: the server takes up what was interrupted
-  kShuttingDown,         // UNAVAILABLE
-  kCancelled,            // CANCELLED
-  kDeadline,             // DEADLINE_EXCEEDED
-  kWatchRevisionTooOld,  // OUT_OF_RANGE
-  kWatchTooSlow,         // ABORTED: the reader fell behind; start again
-  kMapCorrupt,           // DATA_LOSS: .info unreadable or contradictory
-  kChainCorrupt,         // DATA_LOSS: loop, missing file, wrong backing
-  kImageCorrupt,         // DATA_LOSS: a qcow2 header that cannot be right
-  kIoError,              // DATA_LOSS: EIO on a file
-  kToolFailed,           // INTERNAL: a child process failed; metadata: tool
+  kHypervisorMismatch,       // FAILED_PRECONDITION: no such disk, or other files open
+  kHypervisorFailed,         // FAILED_PRECONDITION: it refused, or its job failed
+  kToolMissing,            // FAILED_PRECONDITION: qemu-img, mount.nfs ...; metadata: tool, package
+  kPathForbidden,          // PERMISSION_DENIED: image_path outside the allowed directories
+  kNoSpace,                // RESOURCE_EXHAUSTED; metadata: requested, available
+  kNoEligibleShare,        // RESOURCE_EXHAUSTED; metadata: requested
+  kTooManyCalls,           // RESOURCE_EXHAUSTED: the server has as many calls in hand as it takes
+  kQueueFull,              // ABORTED: too many operations wait for this volume
+  kRevisionMismatch,       // ABORTED
+  kInterrupted,            // ABORTED: the server stopped and this cannot be resumed
+  kShareUnavailable,       // UNAVAILABLE; metadata: share, since
+  kHypervisorUnavailable,  // UNAVAILABLE; metadata: address
+  kPoolUnavailable,        // UNAVAILABLE: no share of the pool can be used
+  kStarting,               // UNAVAILABLE: the server takes up what was interrupted
+  kShuttingDown,           // UNAVAILABLE
+  kCancelled,              // CANCELLED
+  kDeadline,               // DEADLINE_EXCEEDED
+  kWatchRevisionTooOld,    // OUT_OF_RANGE
+  kWatchTooSlow,           // ABORTED: the reader fell behind; start again
+  kMapCorrupt,             // DATA_LOSS: .info unreadable or contradictory
+  kChainCorrupt,           // DATA_LOSS: loop, missing file, wrong backing
+  kImageCorrupt,           // DATA_LOSS: a qcow2 header that cannot be right
+  kIoError,                // DATA_LOSS: EIO on a file
+  kToolFailed,             // INTERNAL: a child process failed; metadata: tool
 };
 
 // "VOLUME_NOT_FOUND" for kVolumeNotFound.

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "lib/base/format.h"
+#include "lib/base/hypervisor_address.h"
 
 namespace cairn {
 
@@ -71,16 +72,6 @@ inline bool Ended(OperationState state) {
 }
 
 enum class AccessMode { kReadWrite, kReadOnly };
-
-// How the consumer's hypervisor is reached (used from the issue of volumes in use on).
-struct HypervisorAddress {
-  enum class Kind { kNone, kQmp, kLibvirt, kAssisted };
-  Kind kind = Kind::kNone;
-  std::string address;  // QMP: unix:/path or tcp:host:port; libvirt: the URI
-  std::string domain;   // libvirt
-  std::string disk;     // QMP: node or device; libvirt: the target, such as vda
-  bool operator==(const HypervisorAddress&) const = default;
-};
 
 struct Attachment {
   std::string id;
