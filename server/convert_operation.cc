@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
+#include "lib/base/overloaded.h"
 #include "server/convert.h"
 #include "server/status_mapping.h"
 
@@ -41,6 +42,57 @@ void SetResult(const OperationRecord& operation, const Engine& engine, v1::Opera
   }
 }
 
+void SetMerge(const LayerMerge& merge, const VolumeRecord* volume, v1::MergeLayers* proto) {
+  proto->set_direction(merge.direction == MergeDirection::kCommit ? v1::MERGE_DIRECTION_COMMIT
+                                                                  : v1::MERGE_DIRECTION_STREAM);
+  proto->set_top_file_name(merge.top);
+  proto->set_base_file_name(merge.base);
+  proto->set_rebased_file_name(merge.rebased);
+  proto->set_backing_file_name_after(merge.backing_after);
+  if (!merge.backing_after.empty()) {
+    proto->set_backing_file_format_after(ToProto(merge.backing_format_after));
+  }
+  proto->set_active_file_name_after(volume == nullptr ? "" : volume->active_file);
+  proto->set_active_file_format_after(v1::FILE_FORMAT_QCOW2);  // it lies on another, or did
+}
+
+void SetMove(const DiskMove& move, const DiskInstruction& instruction, const Engine& engine,
+             v1::MoveDisk* proto) {
+  proto->set_file_name(move.file);
+  auto target =
+      engine.ConnectionOf(instruction.volume_id, instruction.attachment_id, move.target_share);
+  if (target.ok()) *proto->mutable_target() = ToProto(*target);
+}
+
+void SetHypervisorStep(const OperationRecord& operation, const Engine& engine,
+                       v1::HypervisorStep* step) {
+  step->set_number(static_cast<int32_t>(operation.consumer_step));
+  for (const DiskInstruction& instruction : operation.instructions) {
+    v1::HypervisorInstruction* proto = step->add_instructions();
+    proto->set_volume_id(instruction.volume_id);
+    proto->set_attachment_id(instruction.attachment_id);
+    const VolumePtr volume = engine.records().FindVolume(instruction.volume_id);
+    std::visit(
+        Overloaded{
+            [&](const LayerSwitch& c) {
+              v1::SwitchToLayer* change = proto->mutable_switch_to_layer();
+              change->set_file_name(c.file);
+              change->set_file_format(v1::FILE_FORMAT_QCOW2);
+              change->set_backing_file_name(c.backing_file);
+              change->set_backing_file_format(ToProto(c.backing_format));
+              change->set_quiesce(c.quiesce);
+            },
+            [&](const LayerMerge& c) { SetMerge(c, volume.get(), proto->mutable_merge_layers()); },
+            [&](const DiskResize& c) {
+              proto->mutable_resize_disk()->set_file_name(c.file);
+              proto->mutable_resize_disk()->set_size_bytes(c.size_bytes);
+            },
+            [&](const DiskMove& c) { SetMove(c, instruction, engine, proto->mutable_move_disk()); },
+        },
+        instruction.change);
+  }
+}
+
 void SetProgress(const OperationRecord& operation, v1::OperationProgress* progress) {
   progress->set_done_bytes(operation.done_bytes);
   progress->set_total_bytes(operation.total_bytes);
@@ -69,7 +121,11 @@ v1::Operation ToProto(const OperationRecord& operation, const Engine& engine) {
   proto.set_state(ToProto(operation.state));
   SetProgress(operation, proto.mutable_progress());
   proto.set_cancellable(operation.cancellable);
-  if (!operation.error.ok()) *proto.mutable_error() = ToRpcStatus(operation.error);
+  if (!operation.instructions.empty()) {
+    SetHypervisorStep(operation, engine, proto.mutable_hypervisor_step());
+  }
+  if (!operation.error.ok() && Ended(operation.state))
+    *proto.mutable_error() = ToRpcStatus(operation.error);
   if (operation.state == OperationState::kSucceeded) SetResult(operation, engine, &proto);
   proto.set_request_id(operation.request_id);
   proto.set_requested_by(operation.requested_by);

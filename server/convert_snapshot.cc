@@ -26,10 +26,6 @@ v1::Snapshot ToProto(const SnapshotRecord& snapshot) {
 }
 
 absl::StatusOr<CreateSnapshotRequest> FromProto(const v1::CreateSnapshotRequest& request) {
-  if (request.additional_volumes_size() > 0) {
-    return InvalidField("additional_volumes",
-                        "this version takes snapshots of one volume at a time");
-  }
   CreateSnapshotRequest core;
   core.volume_id = request.volume_id();
   core.snapshot_id = request.snapshot_id();
@@ -37,6 +33,9 @@ absl::StatusOr<CreateSnapshotRequest> FromProto(const v1::CreateSnapshotRequest&
   core.labels = LabelsFrom(request.labels());
   core.quiesce = request.quiesce();
   core.group_id = request.group_id();
+  for (const v1::SnapshotGroupMember& member : request.additional_volumes()) {
+    core.more.push_back({member.volume_id(), member.snapshot_id()});
+  }
   return core;
 }
 

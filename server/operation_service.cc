@@ -7,9 +7,12 @@
 #include "server/change.h"
 #include "server/operation_stream.h"
 #include "server/paging.h"
+#include "server/utf8.h"
 
 namespace cairn {
 namespace {
+
+constexpr size_t kFailureMessageMax = 1024;  // bytes, as the contract says
 
 absl::Status StartGetOperation(Engine* engine, const v1::GetOperationRequest& request,
                                const std::shared_ptr<UnaryCall<v1::GetOperationResponse>>& call) {
@@ -69,20 +72,52 @@ absl::Status StartCancelOperation(
   return absl::OkStatus();
 }
 
-// No operation of this version asks a consumer for anything, so none awaits an answer.
+absl::StatusOr<ConsumerReport> ReportFrom(const v1::ReportHypervisorStepRequest& request) {
+  ConsumerReport report;
+  if (request.step_number() < 1) return InvalidField("step_number", "must be at least 1");
+  report.step = request.step_number();
+  switch (request.outcome_case()) {
+    case v1::ReportHypervisorStepRequest::OUTCOME_NOT_SET:
+      return InvalidField("outcome", "done, failed or progress is required");
+    case v1::ReportHypervisorStepRequest::kDone:
+      report.kind = ConsumerReport::Kind::kDone;
+      break;
+    case v1::ReportHypervisorStepRequest::kFailed:
+      report.kind = ConsumerReport::Kind::kFailed;
+      report.message = ValidUtf8(request.failed().message(), kFailureMessageMax);
+      report.begun = request.failed().begun();
+      break;
+    case v1::ReportHypervisorStepRequest::kProgress:
+      report.kind = ConsumerReport::Kind::kProgress;
+      report.done_bytes = request.progress().done_bytes();
+      report.total_bytes = request.progress().total_bytes();
+      if (report.done_bytes < 0 || report.total_bytes < 0) {
+        return InvalidField("progress", "must not be negative");
+      }
+      break;
+  }
+  return report;
+}
+
 absl::Status StartReportHypervisorStep(
     Engine* engine, const v1::ReportHypervisorStepRequest& request,
     const std::shared_ptr<UnaryCall<v1::ReportHypervisorStepResponse>>& call) {
   NoteTargets(request, call.get());
   ASSIGN_OR_RETURN(std::string id, ParseId("operation_id", request.operation_id()));
-  if (request.outcome_case() == v1::ReportHypervisorStepRequest::OUTCOME_NOT_SET) {
-    return InvalidField("outcome", "done, failed or progress is required");
-  }
-  if (request.step_number() < 1) return InvalidField("step_number", "must be at least 1");
-  RETURN_IF_ERROR(WaitFrom(request.has_wait(), request.wait()).status());
-  RETURN_IF_ERROR(engine->GetOperation(id).status());
-  return Error(Reason::kOperationNotWaiting,
-               fmt::format("operation {} does not wait for a consumer", id), {{"operation", id}});
+  ASSIGN_OR_RETURN(ConsumerReport report, ReportFrom(request));
+  ASSIGN_OR_RETURN(absl::Duration wait, WaitFrom(request.has_wait(), request.wait()));
+  const bool held = report.kind != ConsumerReport::Kind::kProgress;
+  engine->Report(
+      id, std::move(report),
+      [engine, call, wait, held](const absl::StatusOr<OperationPtr>& operation) {
+        if (!call->open()) return;
+        auto reply = [engine, call](const absl::StatusOr<OperationPtr>& answer) {
+          call->Reply(OperationResponse<v1::ReportHypervisorStepResponse>(*engine, answer));
+        };
+        if (!operation.ok() || !held) return reply(operation);
+        HoldFor(engine, *operation, wait, call, reply);
+      });
+  return absl::OkStatus();
 }
 
 }  // namespace

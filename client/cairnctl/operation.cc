@@ -20,6 +20,12 @@ struct OperationArgs {
   std::string operation;
 };
 
+struct ReportArgs {
+  std::string operation, failed;
+  int step = 0;
+  bool done = false, begun = false;
+};
+
 std::string FilterOf(const ListArgs& args, const std::string& volume_id) {
   std::string filter = args.filter;
   const auto add = [&filter](const std::string& comparison) {
@@ -100,6 +106,23 @@ absl::Status RunCancel(Session* session, const OperationArgs& args) {
   return ShowOperation(session, (*client)->CancelOperation(request, session->call_options()));
 }
 
+absl::Status RunReport(Session* session, const ReportArgs& args) {
+  if (!args.done && args.failed.empty())
+    return absl::InvalidArgumentError("say --done, or --failed and why");
+  const auto client = session->GetClient();
+  if (!client.ok()) return client.status();
+  v1::ReportHypervisorStepRequest request;
+  request.set_operation_id(args.operation);
+  request.set_step_number(args.step);
+  if (args.done) {
+    request.mutable_done();
+  } else {
+    request.mutable_failed()->set_message(args.failed);
+    request.mutable_failed()->set_begun(args.begun);
+  }
+  return ShowOperation(session, (*client)->ReportHypervisorStep(request, session->call_options()));
+}
+
 absl::Status RunWatch(Session* session, const OperationArgs& args) {
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
@@ -151,6 +174,26 @@ void AddOne(CLI::App* noun, Session* session, const std::string& name,
   OnRun(verb, session, args, run);
 }
 
+void AddReport(CLI::App* noun, Session* session) {
+  auto args = std::make_shared<ReportArgs>();
+  CLI::App* verb = AddVerb(noun, "report", "Answer an operation that waits for its consumer",
+                           {"operation report 7d0f2c1e-0d0b-4b6e-9a52-1f3c5f0e8a77 --step 1 --done",
+                            "operation report 7d0f2c1e-0d0b-4b6e-9a52-1f3c5f0e8a77 --step 1 "
+                            "--failed 'the machine is gone'"});
+  verb->add_option("operation", args->operation, "Its id")->required()->type_name(kOperationType);
+  verb->add_option("--step", args->step, "The number of the step, as `operation show` says it")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  auto* done = verb->add_flag("--done", args->done, "The hypervisor has done all of it");
+  auto* failed =
+      verb->add_option("--failed", args->failed, "Nothing was done, nor will be, and why");
+  failed->type_name("WHY")->excludes(done);
+  verb->add_flag("--begun", args->begun,
+                 "With --failed: the merge downward has changed its base, though not the chain")
+      ->needs(failed);
+  OnRun(verb, session, args, RunReport);
+}
+
 }  // namespace
 
 void AddOperationCommands(CLI::App* app, Session* session) {
@@ -160,6 +203,7 @@ void AddOperationCommands(CLI::App* app, Session* session) {
   AddOne(operation, session, "show", "Show an operation", RunShow);
   AddOne(operation, session, "wait", "Wait for the end; fails as the operation does", RunWait);
   AddOne(operation, session, "cancel", "Give an operation up", RunCancel);
+  AddReport(operation, session);
   AddOne(operation, session, "watch", "Print each change until the end", RunWatch);
 }
 

@@ -56,6 +56,8 @@ struct DiskMove {
   std::string file;  // the active one: the same bare name here and there
   FileFormat format = FileFormat::kQcow2;
   std::string target_share;
+  // The consumer makes both files the same and switches; else a mirror keeps them the same already.
+  bool by_consumer = false;
   bool operator==(const DiskMove&) const = default;
 };
 

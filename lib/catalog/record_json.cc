@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "lib/base/disk_change_json.h"
 #include "lib/base/json.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
@@ -310,6 +311,9 @@ std::string RecordToJson(const OperationRecord& record) {
       {"requested_by", TextToJson(record.requested_by)},
       {"plan", TextToJson(record.plan)},
       {"no_return", record.no_return},
+      {"next_step", record.next_step},
+      {"instructions", ToJsonValue(record.instructions)},
+      {"consumer_step", record.consumer_step},
       {"step", TextToJson(record.step)},
       {"done_bytes", record.done_bytes},
       {"total_bytes", record.total_bytes},
@@ -391,6 +395,12 @@ absl::StatusOr<OperationRecord> OperationFromJson(std::string_view text) {
   in.Text("requested_by", &record.requested_by);
   in.Text("plan", &record.plan);
   in.Bool("no_return", &record.no_return);
+  in.Integer("next_step", &record.next_step);
+  in.Integer("consumer_step", &record.consumer_step);
+  if (const json* instructions = in.Find("instructions");
+      instructions != nullptr && !FromJsonValue(*instructions, record.instructions)) {
+    in.Fail("instructions", "a list of instructions");
+  }
   in.Text("step", &record.step);
   in.Integer("done_bytes", &record.done_bytes);
   in.Integer("total_bytes", &record.total_bytes);

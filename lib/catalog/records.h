@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "lib/base/disk_change.h"
 #include "lib/base/format.h"
 #include "lib/base/hypervisor_address.h"
 
@@ -149,7 +150,12 @@ struct OperationRecord {
   std::string requested_by;  // peer or principal, for people
   std::string plan;          // the journal: steps as JSON; empty before it is planned
   bool no_return = false;    // the point is passed after which it can only go forward
-  std::string step;          // in words, for people
+  int64_t next_step = 0;     // of the plan: those before it are done for good
+  // What the consumer has to do, and the number of that among the operation's steps for consumers:
+  // 1 for the first, 0 before it. The number stays when it is done.
+  std::vector<DiskInstruction> instructions;
+  int64_t consumer_step = 0;
+  std::string step;  // in words, for people
   int64_t done_bytes = 0;
   int64_t total_bytes = 0;
   bool cancellable = false;

@@ -5,9 +5,19 @@
 #include "lib/chain/step_runner.h"
 
 namespace cairn {
-namespace {
 
-// An empty layer of the volume's present size on top of `chain[below]`.
+std::vector<std::string> FilesOf(const Chain& chain) {
+  std::vector<std::string> files;
+  for (const ChainLink& link : chain) files.push_back(link.file);
+  return files;
+}
+
+std::set<std::string> LayersIn(const InfoMap& map) {
+  std::set<std::string> layers;
+  for (const auto& [snapshot, layer] : map.layers) layers.insert(layer);
+  return layers;
+}
+
 MakeImageStep EmptyLayer(const ChainView& view, std::string file, size_t below) {
   return {.share = view.share,
           .file = std::move(file),
@@ -17,55 +27,43 @@ MakeImageStep EmptyLayer(const ChainView& view, std::string file, size_t below) 
           .backing_format = view.chain[below].image.format};
 }
 
-// The files that a plan made are removed; the map becomes what it was.
-std::vector<Step> UndoSnapshot(const ChainView& view, const std::string& layer) {
-  std::vector<Step> undo;
-  std::vector<std::string> made;
-  if (view.map.has_value()) {
-    undo.push_back(WriteMapStep{view.share, view.volume_id, *view.map});
-  } else {
-    made.push_back(InfoFileName(view.volume_id));
+std::vector<SurplusRun> FindSurplus(const std::vector<std::string>& chain,
+                                    const std::set<std::string>& layers_of_snapshots) {
+  std::vector<SurplusRun> runs;
+  for (size_t i = 1; i < chain.size(); ++i) {
+    if (layers_of_snapshots.count(chain[i]) != 0) continue;
+    if (!runs.empty() && runs.back().last + 1 == i) {
+      runs.back().last = i;
+    } else {
+      runs.push_back({i, i});
+    }
   }
-  made.push_back(layer);
-  undo.push_back(RemoveFilesStep{view.share, made});
-  return undo;
-}
-
-}  // namespace
-
-Plan PlanCreateSnapshot(const ChainView& view, const std::string& snapshot_id) {
-  std::string layer = LayerFileName(view.volume_id, snapshot_id);
-  InfoMap map = view.map_or_new();
-  map.active = layer;
-  map.layers[snapshot_id] = layer;
-  Plan plan;
-  plan.steps = {EmptyLayer(view, layer, view.chain.size() - 1),
-                WriteMapStep{view.share, view.volume_id, std::move(map)}};
-  plan.no_return = plan.steps.size();
-  plan.undo = UndoSnapshot(view, layer);
-  return plan;
+  return runs;
 }
 
 Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id) {
   InfoMap map = view.map_or_new();
   const std::string layer = map.layers[snapshot_id];
-  const int position = IndexOf(view.chain, layer);
   map.layers.erase(snapshot_id);
   Plan plan;
   plan.no_return = 0;
-  if (position > 0) {
-    const auto i = static_cast<size_t>(position);
-    const ChainLink& below = view.chain[i - 1];
-    plan.steps.push_back(CommitStep{view.share, layer, below.file});
-    if (i + 1 < view.chain.size()) {
+  std::vector<std::string> merged;
+  for (const SurplusRun& run : FindSurplus(FilesOf(view.chain), LayersIn(map))) {
+    for (size_t i = run.last; i >= run.first; --i) {
+      plan.steps.push_back(CommitStep{view.share, view.chain[i].file, view.chain[i - 1].file});
+      merged.push_back(view.chain[i].file);
+    }
+    const ChainLink& below = view.chain[run.first - 1];
+    if (run.last + 1 < view.chain.size()) {
       plan.steps.push_back(
-          RepointStep{view.share, view.chain[i + 1].file, below.file, below.image.format});
+          RepointStep{view.share, view.chain[run.last + 1].file, below.file, below.image.format});
     } else {
       map.active = below.file;
     }
   }
+  if (std::find(merged.begin(), merged.end(), layer) == merged.end()) merged.push_back(layer);
   plan.steps.push_back(WriteMapStep{view.share, view.volume_id, std::move(map)});
-  plan.steps.push_back(RemoveFilesStep{view.share, {layer}});
+  plan.steps.push_back(RemoveFilesStep{view.share, std::move(merged)});
   return plan;
 }
 

@@ -1,11 +1,12 @@
 // The plans of everything that changes a chain: pure functions from what is there to what to do.
 //
-// The order in them is what keeps a chain readable at every instant; each function says why. All of
-// them are for a volume that nobody has open.
+// The order in them is what keeps a chain readable at every instant; each function says why. Those here
+// are for a volume that nobody has open; live_plans.h has the others.
 #ifndef CAIRN_LIB_CHAIN_LAYER_PLANS_H_
 #define CAIRN_LIB_CHAIN_LAYER_PLANS_H_
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,15 +29,30 @@ struct ChainView {
   InfoMap map_or_new() const { return map.value_or(InfoMap{active().file, {}}); }
 };
 
-// make layer -> map. The layer refers to what is there; the map to the layer. Until the map is
-// written the volume is as before.
-Plan PlanCreateSnapshot(const ChainView& view, const std::string& snapshot_id);
+std::vector<std::string> FilesOf(const Chain& chain);
+std::set<std::string> LayersIn(const InfoMap& map);
+// An empty layer of the volume's present size on top of `chain[below]`.
+MakeImageStep EmptyLayer(const ChainView& view, std::string file, size_t below);
 
-// Removes the layer that was made for a snapshot by merging it into the file below:
+// Layers that lie directly on one another and that no snapshot needs: positions in the chain. They are
+// merged into the file below `first`, which is never the base.
+struct SurplusRun {
+  size_t first = 0;
+  size_t last = 0;
+  bool operator==(const SurplusRun&) const = default;
+};
+// In a chain (bare names, oldest first) those that are not the layer of a snapshot, lowest first. A
+// volume that was in use may have one that was made for no snapshot.
+std::vector<SurplusRun> FindSurplus(const std::vector<std::string>& chain,
+                                    const std::set<std::string>& layers_of_snapshots);
+
+// Removes the layer that was made for a snapshot, and every other that no snapshot needs, by merging
+// them into the file below:
 //   middle: commit -> point the layer above at the file below -> map -> unlink
 //   newest: commit -> map (active = the file below) -> unlink
 // Not undoable from the first step on: the commit overwrites what the snapshot holds. Unlinking
 // before the header and the map have changed would leave a chain that cannot be read after a crash.
+// Several that lie on one another are merged from the top down, so that to begin again does no harm.
 // A layer that is no longer in the chain was merged by an earlier try: map -> unlink.
 Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id);
 

@@ -3,10 +3,37 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "lib/base/overloaded.h"
 #include "lib/base/size.h"
 
 namespace cairn {
+
+namespace {
+
+std::string DescribeChange(const DiskChange& change) {
+  return std::visit(
+      Overloaded{
+          [](const LayerSwitch& c) {
+            return fmt::format("the hypervisor switches from {} to {}", c.backing_file, c.file);
+          },
+          [](const LayerMerge& c) {
+            return c.direction == MergeDirection::kCommit
+                       ? fmt::format("the hypervisor merges {} into {}", c.top, c.base)
+                       : fmt::format("the hypervisor merges {} into {}", c.base, c.top);
+          },
+          [](const DiskResize& c) {
+            return fmt::format("the hypervisor grows {} to {}", c.file, FormatSize(c.size_bytes));
+          },
+          [](const DiskMove& c) {
+            return fmt::format("the hypervisor moves {} to {}", c.file, c.target_share);
+          },
+      },
+      change);
+}
+
+}  // namespace
 
 std::string DescribeStep(const Step& step) {
   return std::visit(
@@ -39,6 +66,25 @@ std::string DescribeStep(const Step& step) {
           [](const UngrowImageStep& s) {
             return fmt::format("giving {} its size of {} back", s.file, FormatSize(s.size_bytes));
           },
+          [](const CheckBackingStep& s) {
+            return fmt::format("checking what {} lies on", s.layer);
+          },
+          [](const CheckDiskStep& s) {
+            return fmt::format("asking the hypervisor of attachment {} what it has open",
+                               s.attachment_id);
+          },
+          [](const CheckClosedStep& s) {
+            return fmt::format("asking the hypervisor of attachment {} whether it is closed",
+                               s.attachment_id);
+          },
+          [](const ChangeDisksStep& s) { return DescribeChange(s.instructions[0].change); },
+          [](const MirrorDiskStep& s) {
+            return fmt::format("copying the disk in use of volume {}", s.instructions[0].volume_id);
+          },
+          [](const StopMirrorStep& s) {
+            return fmt::format("ending the copy of the disk in use of volume {}",
+                               s.instructions[0].volume_id);
+          },
       },
       step);
 }
@@ -56,13 +102,23 @@ bool IsBulk(const Step& step) {
                     step);
 }
 
+bool IsOnDisks(const Step& step) {
+  return std::visit([]<typename T>(const T&) { return OnDisks<T>; }, step);
+}
+
+bool ChangesDisks(const Plan& plan) {
+  return std::any_of(plan.steps.begin(), plan.steps.end(), [](const Step& step) {
+    return std::holds_alternative<ChangeDisksStep>(step);
+  });
+}
+
 const std::string& ShareOf(const Step& step) {
   return std::visit([](const auto& s) -> const std::string& { return s.share; }, step);
 }
 
 std::set<std::string> SharesOf(const Plan& plan) {
   std::set<std::string> shares;
-  for (const std::vector<Step>* steps : {&plan.steps, &plan.undo}) {
+  for (const std::vector<Step>* steps : {&plan.steps, &plan.undo, &plan.undo_settled}) {
     for (const Step& step : *steps) {
       shares.insert(ShareOf(step));
       if (const auto* copy = std::get_if<CopyFileStep>(&step)) shares.insert(copy->source_share);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "lib/base/disk_change.h"
 #include "lib/base/format.h"
 #include "lib/chain/info_map.h"
 
@@ -118,9 +119,63 @@ struct UngrowImageStep {
   bool operator==(const UngrowImageStep&) const = default;
 };
 
-using Step =
-    std::variant<MakeImageStep, GrowImageStep, CopyFileStep, ConvertStep, CommitStep, RepointStep,
-                 WriteMapStep, RemoveFilesStep, RenameStep, ReceiveContentStep, UngrowImageStep>;
+// A layer must name this backing file now; IMAGE_MISMATCH else. Stands before files are removed that
+// a hypervisor, or a consumer, has taken out of the chain.
+struct CheckBackingStep {
+  std::string share;
+  std::string layer;
+  std::string backing_file;  // empty: none
+  bool operator==(const CheckBackingStep&) const = default;
+};
+
+// ---- on disks that are in use: see ChangesDisks
+
+// The hypervisor must have open what is recorded. Nothing is changed.
+struct CheckDiskStep {
+  std::string share;
+  std::string volume_id;
+  std::string attachment_id;
+  std::vector<std::string> files;  // the active one first
+  int64_t size_bytes = 0;
+  bool operator==(const CheckDiskStep&) const = default;
+};
+
+// The hypervisor must not have the disk open any more; VOLUME_IN_USE else.
+struct CheckClosedStep {
+  std::string share;
+  std::string volume_id;
+  std::string attachment_id;
+  bool operator==(const CheckClosedStep&) const = default;
+};
+
+// Disks of one machine are changed at one instant, by the hypervisor or by the consumer. Where a
+// disk is not in use any more, because it was detached meanwhile, its files are brought to what they
+// would be.
+struct ChangeDisksStep {
+  std::string share;
+  std::vector<DiskInstruction> instructions;
+  bool operator==(const ChangeDisksStep&) const = default;
+};
+
+// Both files of a DiskMove, the only instruction, are made the same and kept the same. The
+// ChangeDisksStep that follows lets the second one take over.
+struct MirrorDiskStep {
+  std::string share;
+  std::vector<DiskInstruction> instructions;
+  bool operator==(const MirrorDiskStep&) const = default;
+};
+
+// Undoes a MirrorDiskStep.
+struct StopMirrorStep {
+  std::string share;
+  std::vector<DiskInstruction> instructions;
+  bool operator==(const StopMirrorStep&) const = default;
+};
+
+using Step = std::variant<MakeImageStep, GrowImageStep, CopyFileStep, ConvertStep, CommitStep,
+                          RepointStep, WriteMapStep, RemoveFilesStep, RenameStep,
+                          ReceiveContentStep, UngrowImageStep, CheckBackingStep, CheckDiskStep,
+                          CheckClosedStep, ChangeDisksStep, MirrorDiskStep, StopMirrorStep>;
 
 struct Plan {
   std::vector<Step> steps;
@@ -129,11 +184,23 @@ struct Plan {
   size_t no_return = 0;
   // Brings everything back to what it was, from wherever the steps before no_return stopped.
   std::vector<Step> undo;
+  // From this index on it can be given up again: what went before stands for itself, and
+  // `undo_settled` takes back the rest. The default: never.
+  size_t settled = static_cast<size_t>(-1);
+  std::vector<Step> undo_settled;
   bool operator==(const Plan&) const = default;
 };
 
 // "merging volume-… into volume-…": for people.
 std::string DescribeStep(const Step& step);
+// About disks in use, and thus a question to a hypervisor rather than work on files.
+template <typename T>
+concept OnDisks = std::is_same_v<T, CheckDiskStep> || std::is_same_v<T, CheckClosedStep> ||
+    std::is_same_v<T, ChangeDisksStep> || std::is_same_v<T, MirrorDiskStep> ||
+    std::is_same_v<T, StopMirrorStep>;
+bool IsOnDisks(const Step& step);
+// Whether any step changes disks in use.
+bool ChangesDisks(const Plan& plan);
 // Whether the step may move data in bulk (it then runs on the narrow lane).
 bool IsBulk(const Step& step);
 // The share whose files the step changes.

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "lib/base/disk_change_json.h"
 #include "lib/base/json.h"
 #include "lib/base/json_fields.h"
 #include "lib/base/status.h"
@@ -56,20 +57,33 @@ static void Fields(S& step, F&& field) {
   } else if constexpr (std::is_same_v<T, ReceiveContentStep>) {
     field("file", step.file);
     field("format", step.format);
-  } else {
-    static_assert(std::is_same_v<T, UngrowImageStep>);
+  } else if constexpr (std::is_same_v<T, UngrowImageStep>) {
     field("file", step.file);
     field("format", step.format);
     field("size_bytes", step.size_bytes);
+  } else if constexpr (std::is_same_v<T, CheckBackingStep>) {
+    field("layer", step.layer);
+    field("backing_file", step.backing_file);
+  } else if constexpr (std::is_same_v<T, CheckDiskStep>) {
+    field("volume_id", step.volume_id);
+    field("attachment_id", step.attachment_id);
+    field("files", step.files);
+    field("size_bytes", step.size_bytes);
+  } else if constexpr (std::is_same_v<T, CheckClosedStep>) {
+    field("volume_id", step.volume_id);
+    field("attachment_id", step.attachment_id);
+  } else {
+    field("instructions", step.instructions);  // ChangeDisksStep, MirrorDiskStep, StopMirrorStep
   }
 }
 
 namespace {
 
 // The tag of each alternative, in the variant's order. Part of the journal's format: never renamed.
-constexpr std::array kTags = {"make_image", "grow_image", "copy_file",   "convert",
-                              "commit",     "repoint",    "write_map",   "remove_files",
-                              "rename",     "receive",    "ungrow_image"};
+constexpr std::array kTags = {
+    "make_image", "grow_image",   "copy_file",    "convert",     "commit",       "repoint",
+    "write_map",  "remove_files", "rename",       "receive",     "ungrow_image", "check_backing",
+    "check_disk", "check_closed", "change_disks", "mirror_disk", "stop_mirror"};
 static_assert(kTags.size() == std::variant_size_v<Step>);
 
 nlohmann::json ToJson(const Step& step) {
@@ -120,6 +134,10 @@ std::string PlanToJson(const Plan& plan) {
   nlohmann::json json = {{"steps", nlohmann::json::array()},
                          {"no_return", plan.no_return},
                          {"undo", nlohmann::json::array()}};
+  if (!plan.undo_settled.empty()) {
+    json["settled"] = plan.settled;
+    for (const Step& step : plan.undo_settled) json["undo_settled"].push_back(ToJson(step));
+  }
   for (const Step& step : plan.steps) json["steps"].push_back(ToJson(step));
   for (const Step& step : plan.undo) json["undo"].push_back(ToJson(step));
   return DumpJson(json);
@@ -131,6 +149,10 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
   Plan plan;
   ASSIGN_OR_RETURN(plan.steps, StepsFromJson(json, "steps"));
   ASSIGN_OR_RETURN(plan.undo, StepsFromJson(json, "undo"));
+  if (json.contains("undo_settled")) {
+    ASSIGN_OR_RETURN(plan.undo_settled, StepsFromJson(json, "undo_settled"));
+    plan.settled = JsonValue<size_t>(json, "settled", plan.settled);
+  }
   plan.no_return = JsonValue<size_t>(json, "no_return", plan.steps.size());
   return plan;
 }

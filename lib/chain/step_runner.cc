@@ -95,8 +95,8 @@ class Runner {
 
   absl::Status operator()(const RepointStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    ASSIGN_OR_RETURN(auto file, files_.Open(directory + "/" + step.layer, OpenMode::kReadWrite));
     RETURN_IF_ERROR(CheckBackingName(step.backing_file));
+    ASSIGN_OR_RETURN(auto file, files_.Open(directory + "/" + step.layer, OpenMode::kReadWrite));
     RETURN_IF_ERROR(SetQcow2Backing(*file, step.backing_file,
                                     std::string(FileFormatName(step.backing_format))));
     return file->Sync();
@@ -138,6 +138,27 @@ class Runner {
   }
 
   absl::Status operator()(const ReceiveContentStep&) { return absl::OkStatus(); }
+
+  absl::Status operator()(const CheckBackingStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    RETURN_IF_ERROR(files_.RefreshDirectory(directory));
+    ASSIGN_OR_RETURN(ImageInfo layer,
+                     InspectImage(files_, directory, step.layer, FileFormat::kQcow2));
+    const bool recorded = step.backing_file.empty() || !layer.backing_format.empty();
+    if (layer.backing_file == step.backing_file && recorded) return absl::OkStatus();
+    return Error(
+        Reason::kImageMismatch,
+        fmt::format("{} should lie on \"{}\", its header says \"{}\" ({})", step.layer,
+                    step.backing_file, layer.backing_file,
+                    recorded ? layer.backing_format : "no format"),
+        {{"file", step.layer}, {"expected", step.backing_file}, {"found", layer.backing_file}});
+  }
+
+  // Those on disks are the engine's: it knows the hypervisors.
+  template <OnDisks T>
+  absl::Status operator()(const T&) {
+    return Error(Reason::kInternal, "a step on disks in use is no work on files");
+  }
 
  private:
   FileAbilities Abilities(const std::string& share) const {

@@ -7,7 +7,7 @@
 // Before the step at plan.no_return the journal says that it can only go forward. A failure before
 // that undoes what was done; one after it leaves the records saying so. An outage of the share
 // parks the operation until the share is back. Between the durable steps stand the fail points
-// "<kind>.queued", ".planned", ".step<i>", ".crossed", ".done" and ".ended".
+// "<kind>.queued", ".planned", ".step<i>", ".disks<i>", ".crossed", ".settled", ".done" and ".ended".
 //
 // Thread-safe. Nothing here waits for a volume: an operation is a callback in the lock queue
 // meanwhile.
@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "lib/engine/core.h"
 #include "lib/engine/engine.h"
 #include "lib/engine/live_operation.h"
+#include "lib/engine/machines.h"
 #include "lib/engine/operation_watchers.h"
 #include "lib/exec/executor.h"
 #include "lib/exec/lock_queue.h"
@@ -39,6 +41,7 @@ class Conductor {
 
   void Submit(Request request, Caller caller, OperationCallback done);
   void Cancel(const std::string& operation_id, OperationCallback done);
+  void Report(const std::string& operation_id, ConsumerReport report, OperationCallback done);
   absl::StatusOr<OperationPtr> Get(const std::string& operation_id) const;
   OperationWatchers& watchers() { return watchers_; }
   LockQueue& locks() { return locks_; }
@@ -61,7 +64,8 @@ class Conductor {
 
  private:
   struct Submission;
-  enum class Outcome { kDone, kOtherLane, kWaitsForContent };
+  // kLeft: whoever brings what it waits for carries it on.
+  enum class Outcome { kDone, kOtherThreads, kLeft };
 
   // Admission (conductor_submit.cc).
   bool AnswerFromRequestId(const std::shared_ptr<Submission>& submission);
@@ -84,6 +88,8 @@ class Conductor {
   absl::Status Run(LiveOperation& op, const Step& step, bool cancellable);
   void Refused(const LivePtr& op, const absl::Status& why);
   void Fail(const LivePtr& op, const absl::Status& error);
+  void End(const LivePtr& op);
+  bool MayPass(const LiveOperation& op, const absl::Status& error) const;
   bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
   std::set<std::string> SharesOf(const LiveOperation& op) const;
   bool Undo(LiveOperation& op);
@@ -92,9 +98,28 @@ class Conductor {
   void Resume(const LivePtr& op);  // on the control executor
   absl::Status Commit(LiveOperation& op, const std::function<void(Transaction&)>& fill,
                       const std::function<void(OperationRecord&)>& change = {});
+  absl::Status FailPoint(const LiveOperation& op, std::string_view place) const;
   StepContext ContextOf(LiveOperation& op, bool cancellable);
   void Show(LiveOperation& op, const std::function<void(OperationRecord&)>& change);
   void ShowProgress(LiveOperation& op, int64_t done_bytes, int64_t total_bytes);
+
+  // Disks in use (conductor_disks.cc).
+  bool ChangesThreads(LiveOperation& op, const Step& step);
+  absl::StatusOr<std::optional<Outcome>> OnDisks(LiveOperation& op, const Step& step);
+  absl::Status RecordDone(LiveOperation& op, const ChangeDisksStep& step);
+  absl::Status Settle(LiveOperation& op);
+  bool NothingChanged(const LiveOperation& op, const absl::Status& error) const;
+  absl::Status GiveUp(LiveOperation& op, const absl::Status& error);
+  absl::Status FinishDetached(LiveOperation& op, const ChangeDisksStep& step);
+  absl::Status FinishMerge(LiveOperation& op, const std::string& share, const LayerMerge& merge);
+  absl::Status FinishResize(LiveOperation& op, const std::string& share, const DiskResize& resize);
+  absl::StatusOr<std::optional<Outcome>> AwaitConsumer(LiveOperation& op,
+                                                       const ChangeDisksStep& step);
+  absl::StatusOr<std::optional<Outcome>> TakeReport(LiveOperation& op, const ChangeDisksStep& step);
+  void RejectReport(LiveOperation& op, const absl::Status& why);
+  absl::Status LooksDone(LiveOperation& op, const ChangeDisksStep& step);
+  absl::Status HasSize(const std::string& volume_id, const std::string& share,
+                       const std::string& file, int64_t size_bytes) const;
 
   LivePtr FindLive(const std::string& id) const;
   bool stopping() const { return stopping_.load(); }
@@ -103,6 +128,7 @@ class Conductor {
   Timer* const timer_;
   LockQueue locks_;
   Executor control_;  // work that needs no share
+  Machines machines_;
   OperationWatchers watchers_;
   std::atomic<bool> stopping_{false};
 

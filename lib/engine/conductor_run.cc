@@ -18,12 +18,12 @@ namespace {
 constexpr absl::Duration kNoticePeriod = absl::Milliseconds(200);
 constexpr absl::Duration kParkPeriod = absl::Seconds(2);
 
-absl::Status FailPoint(const LiveOperation& op, std::string_view place) {
+}  // namespace
+
+absl::Status Conductor::FailPoint(const LiveOperation& op, std::string_view place) const {
   return HitFailPoint(
       fmt::format("{}.{}", absl::AsciiStrToLower(std::string(OperationKindName(op.kind))), place));
 }
-
-}  // namespace
 
 // Changes the record that users see, and tells who watches.
 void Conductor::Show(LiveOperation& op, const std::function<void(OperationRecord&)>& change) {
@@ -54,9 +54,15 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
       transaction.put_operations.push_back(op.record);
     }
     if (change) change(transaction.put_operations.back());
-    VolumePtr before = core_->catalog().FindVolume(op.volume_id);
+    std::map<std::string, VolumePtr> before{{op.volume_id, nullptr}};
+    for (const VolumeRecord& volume : transaction.put_volumes) before[volume.id] = nullptr;
+    for (auto& [id, volume] : before) volume = core_->catalog().FindVolume(id);
     status = core_->catalog().CommitAndWait(std::move(transaction));
-    if (status.ok()) core_->Account(before, core_->catalog().FindVolume(op.volume_id));
+    if (status.ok()) {
+      for (const auto& [id, volume] : before) {
+        core_->Account(volume, core_->catalog().FindVolume(id));
+      }
+    }
     if (!HasReason(status, Reason::kRevisionMismatch)) break;
   }
   if (status.ok() && change) {
@@ -68,6 +74,7 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
 
 // To the threads on which it belongs.
 absl::Status Conductor::Hand(const LivePtr& op, Task task) {
+  if (op->on_disks) return machines_.executor().Submit(std::move(task));
   const std::set<std::string> addresses = SharesOf(*op);
   if (addresses.empty()) return control_.Submit(std::move(task));
   if (addresses.size() == 1) {
@@ -86,7 +93,7 @@ absl::Status Conductor::Hand(const LivePtr& op, Task task) {
 std::set<std::string> Conductor::SharesOf(const LiveOperation& op) const {
   std::set<std::string> addresses = op.planned ? cairn::SharesOf(op.plan) : std::set<std::string>();
   addresses.insert(op.work->HomeShare());
-  if (!op.planned) addresses.insert(op.work->SourceShare());
+  if (!op.planned) addresses.merge(op.work->OtherShares());
   addresses.erase("");
   return addresses;
 }
@@ -119,6 +126,7 @@ void Conductor::Dispatch(const LivePtr& op) {
 // Its share, or its share's lane, does not take it now. What had begun waits for it; the rest fails.
 // Touches no file, since it runs on threads that must not hang.
 void Conductor::Refused(const LivePtr& op, const absl::Status& why) {
+  RejectReport(*op, why);
   if (op->verdict.has_value() || op->planned) return Park(op, why);
   Fail(op, why);
 }
@@ -140,18 +148,17 @@ void Conductor::Execute(const LivePtr& op) {
     ++executing_;
   }
   if (op->verdict.has_value()) {
-    if (!op->undoing || Undo(*op)) Conclude(op);
+    End(op);
   } else {
     auto outcome = Forward(*op);
     if (!outcome.ok()) {
       Fail(op, outcome.status());
     } else if (*outcome == Outcome::kDone) {
       op->verdict = absl::OkStatus();
-      Conclude(op);
-    } else if (*outcome == Outcome::kOtherLane) {
+      End(op);
+    } else if (*outcome == Outcome::kOtherThreads) {
       Dispatch(op);
     }
-    // Else it waits for its content, and whoever took it meanwhile carries it on.
   }
   MutexLock lock(&mutex_);
   --executing_;
@@ -168,7 +175,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::Forward(LiveOperation& op) {
   const bool bulk = std::any_of(op.plan.steps.begin(), op.plan.steps.end(), IsBulk);
   if (bulk && op.lane == Lane::kFast) {
     op.lane = Lane::kBulk;
-    return Outcome::kOtherLane;
+    return Outcome::kOtherThreads;
   }
   return Steps(op);
 }
@@ -189,7 +196,7 @@ absl::Status Conductor::PlanAndJournal(LiveOperation& op) {
   RETURN_IF_ERROR(op.cancel.token().Check());
   RETURN_IF_ERROR(Commit(op, [&](Transaction& records) {
     op.work->Began(records);
-    if (crosses_at_once) op.work->Crossed(records);
+    if (crosses_at_once) op.work->Crossed(op.plan, records);
   }));
   op.planned = true;
   op.crossed = crosses_at_once;
@@ -199,9 +206,16 @@ absl::Status Conductor::PlanAndJournal(LiveOperation& op) {
 absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
   for (; op.next_step < op.plan.steps.size(); ++op.next_step) {
     const Step& step = op.plan.steps[op.next_step];
+    if (ChangesThreads(op, step)) return Outcome::kOtherThreads;
+    if (op.crossed && op.next_step == op.plan.settled) RETURN_IF_ERROR(Settle(op));
     if (!op.crossed && op.next_step == op.plan.no_return) RETURN_IF_ERROR(Cross(op));
     if (!op.crossed) RETURN_IF_ERROR(op.cancel.token().Check());
-    RETURN_IF_ERROR(FailPoint(op, fmt::format("step{}", op.next_step)));
+    if (op.looks == 0) RETURN_IF_ERROR(FailPoint(op, fmt::format("step{}", op.next_step)));
+    if (IsOnDisks(step)) {
+      ASSIGN_OR_RETURN(std::optional<Outcome> outcome, OnDisks(op, step));
+      if (outcome.has_value()) return *outcome;
+      continue;
+    }
     if (const auto* receive = std::get_if<ReceiveContentStep>(&step);
         receive != nullptr && !op.content_complete) {
       if (op.recovered) {
@@ -235,7 +249,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::AwaitContent(LiveOperation& op,
     return op.cancel.token().Check();
   }
   if (arrived) arrived(step);
-  return Outcome::kWaitsForContent;
+  return Outcome::kLeft;
 }
 
 absl::Status Conductor::Cross(LiveOperation& op) {
@@ -247,7 +261,7 @@ absl::Status Conductor::Cross(LiveOperation& op) {
     record.cancellable = false;
   });
   if (cancelled) return op.cancel.token().Check();
-  if (absl::Status status = Commit(op, [&](Transaction& t) { op.work->Crossed(t); });
+  if (absl::Status status = Commit(op, [&](Transaction& t) { op.work->Crossed(op.plan, t); });
       !status.ok()) {
     Show(op, [](OperationRecord& record) {
       record.no_return = false;
@@ -303,17 +317,38 @@ void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   if (op->verdict.has_value()) return Park(op, error);  // it could not even be undone now
   // A stopping server interrupts what runs: the next start goes on with it.
   if (stopping() && !op->cancel_asked && absl::IsCancelled(error)) return;
-  if (IsOutage(*op, error) && (op->crossed || (op->recovered && op->planned)))
+  if (NothingChanged(*op, error)) {
+    if (absl::Status given_up = GiveUp(*op, error); !given_up.ok()) return Park(op, given_up);
+  } else if (MayPass(*op, error)) {
     return Park(op, error);
+  }
+  if (op->answer) std::exchange(op->answer, nullptr)(op->Seen());
   spdlog::warn("operation={} kind={} volume={} failed: {}", op->id, OperationKindName(op->kind),
                op->volume_id, Describe(error));
   op->verdict = error;
   op->undoing = op->planned && !op->crossed;
+  End(op);
+}
+
+// It can only end; what is left to do is work on files.
+void Conductor::End(const LivePtr& op) {
+  if (std::exchange(op->on_disks, false)) return Dispatch(op);
   if (!op->undoing || Undo(*op)) {
     Conclude(op);
   } else {
-    Park(op, error);
+    Park(op, *op->verdict);
   }
+}
+
+// Whether it goes on by waiting. What a machine that has been asked is to do, and what follows it, must
+// be done: until its disk is detached only it knows whether it has.
+bool Conductor::MayPass(const LiveOperation& op, const absl::Status& error) const {
+  if (op.crossed && ChangesDisks(op.plan) && HasReason(error, Reason::kNoSpace)) {
+    return !std::holds_alternative<ChangeDisksStep>(op.plan.steps[op.next_step]);
+  }
+  if (!IsOutage(op, error)) return false;
+  if (op.crossed) return true;
+  return op.recovered && op.planned && !HasReason(error, Reason::kHypervisorUnavailable);
 }
 
 // A dead server shows in many ways: as UNAVAILABLE, and on soft mounts as an I/O error after minutes.
@@ -329,8 +364,14 @@ bool Conductor::IsOutage(const LiveOperation& op, const absl::Status& error) con
 // False when the share is down meanwhile. Another error leaves something behind, which is logged
 // and which the scan of the share reports.
 bool Conductor::Undo(LiveOperation& op) {
-  for (const Step& step : op.plan.undo) {
-    absl::Status status = Run(op, step, /*cancellable=*/false);
+  for (const Step& step : op.settled ? op.plan.undo_settled : op.plan.undo) {
+    absl::Status status;
+    if (IsOnDisks(step)) {
+      status = machines_.CarryOut(step, {.operation_id = op.id, .cancel = {}, .asked = &op.asked})
+                   .status();
+    } else {
+      status = Run(op, step, /*cancellable=*/false);
+    }
     if (!status.ok() && IsOutage(op, status)) return false;
     if (!status.ok()) {
       spdlog::error("operation={} volume={} could not be undone wholly: {}", op.id, op.volume_id,
@@ -342,8 +383,10 @@ bool Conductor::Undo(LiveOperation& op) {
 }
 
 void Conductor::Park(const LivePtr& op, const absl::Status& why) {
+  const bool machine = HasReason(why, Reason::kHypervisorUnavailable);
   Show(*op, [&](OperationRecord& record) {
-    record.step = fmt::format("waiting to go on: {}", why.ok() ? "" : ToStd(why.message()));
+    record.step = fmt::format("waiting to go on: {}{}", why.ok() ? "" : ToStd(why.message()),
+                              machine ? "; detach the volume if its machine is gone" : "");
   });
   timer_->RunAfter(kParkPeriod, [this, op] { Resume(op); });
 }
@@ -362,6 +405,7 @@ void Conductor::Conclude(const LivePtr& op) {
                    : cancelled  ? OperationState::kCancelled
                                 : OperationState::kFailed;
     record.error = verdict;
+    record.instructions.clear();
     record.end_time = now;
     record.step.clear();
     record.plan.clear();
@@ -371,7 +415,7 @@ void Conductor::Conclude(const LivePtr& op) {
       *op,
       [&](Transaction& records) {
         if (verdict.ok()) {
-          op->work->Succeeded(records);
+          op->work->Succeeded(op->plan, records);
         } else {
           op->work->Failed(verdict, op->crossed, records);
         }
@@ -474,6 +518,7 @@ void Conductor::Stop(absl::Duration grace) {
   // here.
   core_->catalog().CommitAndWait({}).IgnoreError();
   control_.Shutdown(absl::Seconds(1));
+  machines_.executor().Shutdown(absl::Seconds(1));
 }
 
 }  // namespace cairn

@@ -41,6 +41,7 @@ Conductor::Conductor(Core* core, Timer* timer)
       locks_(
           std::numeric_limits<int>::max()),  // CheckQueue bounds it before the journal is written
       control_({.name = "control", .threads = 2, .queue_max = 1 << 20}),
+      machines_(core),
       watchers_(timer, [this](const std::string& id) { return Get(id); }) {}
 
 Conductor::~Conductor() { Stop(absl::ZeroDuration()); }
@@ -308,7 +309,17 @@ absl::Status Conductor::TakeUpUnfinished() {
       ASSIGN_OR_RETURN(op->plan, PlanFromJson(record->plan));
       op->planned = true;
       op->crossed = record->no_return;
-      op->next_step = record->no_return ? op->plan.no_return : 0;
+      op->next_step = static_cast<size_t>(record->next_step);
+      if (op->crossed) op->next_step = std::max(op->next_step, op->plan.no_return);
+      op->settled = !op->crossed && op->next_step >= op->plan.settled;
+    }
+    if (record->state == OperationState::kCancelling) {
+      op->cancel_asked = true;
+      op->cancel.Cancel();
+    }
+    if (!record->error.ok()) {
+      op->verdict = record->error;  // it was being undone
+      op->undoing = !op->crossed;
     }
     {
       MutexLock lock(&op->mutex);

@@ -15,6 +15,11 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   if (options.files == nullptr) options.files = FileSystem::Posix();
   if (options.processes == nullptr) options.processes = ProcessRunner::Posix();
   if (options.mounts == nullptr) options.mounts = MountTable::Posix();
+  if (!options.connect_hypervisor) {
+    options.connect_hypervisor = [](const HypervisorAddress& address) {
+      return ConnectHypervisor(address, {});
+    };
+  }
   if (options.pools.empty()) return InvalidField("pools", "at least one pool is needed");
   auto core = std::unique_ptr<Core>(new Core(std::move(options)));
   const EngineOptions& o = core->options_;

@@ -47,6 +47,10 @@ class EngineImpl : public Engine {
   void Cancel(const std::string& operation_id, OperationCallback done) override {
     conductor_.Cancel(operation_id, std::move(done));
   }
+  void Report(const std::string& operation_id, ConsumerReport report,
+              OperationCallback done) override {
+    conductor_.Report(operation_id, std::move(report), std::move(done));
+  }
   absl::StatusOr<OperationPtr> GetOperation(const std::string& id) const override {
     return conductor_.Get(id);
   }
@@ -66,9 +70,13 @@ class EngineImpl : public Engine {
   void DescribeChain(const std::string& volume_id,
                      std::function<void(absl::StatusOr<std::vector<ChainFile>>)> done) override;
   absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string& volume_id,
-                                              const std::string& attachment_id) const override {
+                                              const std::string& attachment_id,
+                                              const std::string& share) const override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_->Volume(volume_id));
-    return DescribeConnection(*core_, *volume, attachment_id);
+    if (share.empty()) return DescribeConnection(*core_, *volume, attachment_id);
+    VolumeRecord there = *volume;
+    there.share = share;
+    return DescribeConnection(*core_, there, attachment_id);
   }
   std::vector<std::string> PoolNames() const override;
   absl::StatusOr<PoolStatus> GetPool(const std::string& name) const override;

@@ -28,6 +28,7 @@
 #include "lib/catalog/records.h"
 #include "lib/engine/requests.h"
 #include "lib/engine/streams.h"
+#include "lib/hypervisor/hypervisor.h"
 #include "lib/os/file_system.h"
 #include "lib/os/mount_table.h"
 #include "lib/os/process.h"
@@ -45,6 +46,8 @@ struct EngineOptions {
   absl::Duration rescan_period = absl::Hours(1);
   int64_t tool_address_space_bytes = int64_t{4} << 30;  // limit of a qemu-img child
   // The system below; null: the real one. A test puts a faulty one here.
+  std::function<absl::StatusOr<std::unique_ptr<Hypervisor>>(const HypervisorAddress&)>
+      connect_hypervisor = {};
   FileSystem* files = nullptr;
   ProcessRunner* processes = nullptr;
   MountTable* mounts = nullptr;
@@ -97,6 +100,17 @@ struct PoolStatus {
   std::vector<ShareEntry> shares;
 };
 
+// What a consumer says of the step that it was asked to carry out.
+struct ConsumerReport {
+  enum class Kind { kDone, kFailed, kProgress };
+  Kind kind = Kind::kDone;
+  int64_t step = 0;        // OperationRecord::consumer_step
+  std::string message;     // of kFailed
+  bool begun = false;      // of kFailed: a merge downward had begun to change its base
+  int64_t done_bytes = 0;  // of kProgress
+  int64_t total_bytes = 0;
+};
+
 using OperationCallback = std::function<void(absl::StatusOr<OperationPtr>)>;
 
 class Engine {
@@ -116,6 +130,11 @@ class Engine {
   // CANCELLED follows later, if it can still be cancelled: OPERATION_NOT_CANCELLABLE else. An ended
   // operation is returned as it is.
   virtual void Cancel(const std::string& operation_id, OperationCallback done) = 0;
+  // A consumer's answer to an operation that waits for it; `done` gets the operation once the answer
+  // is durable. OPERATION_NOT_WAITING, INVALID_FIELD for a step that there is not, IMAGE_MISMATCH
+  // when the files contradict it: the operation then waits on.
+  virtual void Report(const std::string& operation_id, ConsumerReport report,
+                      OperationCallback done) = 0;
 
   // ---- operations
 
@@ -141,9 +160,11 @@ class Engine {
   // VOLUME_STATE while there is no whole chain to be read, as during a deletion.
   virtual void DescribeChain(const std::string& volume_id,
                              std::function<void(absl::StatusOr<std::vector<ChainFile>>)> done) = 0;
-  // As the attachment opens it; with an empty id (or one that is gone) as any writer would.
+  // As the attachment opens it; with an empty id (or one that is gone) as any writer would. `share`:
+  // where it is being moved to; empty: where it is.
   virtual absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string& volume_id,
-                                                      const std::string& attachment_id) const = 0;
+                                                      const std::string& attachment_id,
+                                                      const std::string& share = {}) const = 0;
   virtual std::vector<std::string> PoolNames() const = 0;  // in the configuration's order
   // Empty name: the default pool. POOL_NOT_FOUND.
   virtual absl::StatusOr<PoolStatus> GetPool(const std::string& name) const = 0;

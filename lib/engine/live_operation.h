@@ -19,7 +19,7 @@
 
 namespace cairn {
 
-struct LiveOperation {
+struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // Never changes.
   std::string id;
   OperationKind kind = OperationKind::kCreateVolume;
@@ -33,15 +33,29 @@ struct LiveOperation {
   size_t next_step = 0;
   bool crossed = false;    // the point of no return is behind
   bool recovered = false;  // taken up after a restart
+  bool settled = false;    // Plan::settled is reached
   Lane lane = Lane::kFast;
+  // Of steps on disks in use.
+  bool on_disks = false;             // it belongs to the threads that ask machines
+  bool detached = false;             // the step at hand is to be done without the machine
+  bool asked = false;                // a machine may have been told to change something
+  bool refused_by_consumer = false;  // it said that it did nothing
+  int looks = 0;                     // at the job at hand, so far
   // Set once it can only end: undone first if `undoing`, then recorded with this error (OK:
   // success).
   std::optional<absl::Status> verdict;
+  OperationCallback answer;  // of a consumer's report, once the journal has what it said
   bool undoing = false;
 
   // Set when it waits for content; guarded by the conductor's mutex.
   std::optional<ReceiveContentStep> receiving;
   bool has_sender = false;  // also guarded by it
+  // A consumer's answer that has not been looked at; also guarded by it.
+  struct Reported {
+    ConsumerReport report;
+    OperationCallback accepted;
+  };
+  std::optional<Reported> reported;
 
   CancelSource cancel;
   std::atomic<bool> cancel_asked{false};  // by a user; a stopping server also uses `cancel`

@@ -8,6 +8,24 @@
 
 namespace cairn {
 
+static nlohmann::json ToJsonValue(const std::vector<SnapshotGroupMember>& members) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const SnapshotGroupMember& member : members) {
+    list.push_back({member.volume_id, member.snapshot_id});
+  }
+  return list;
+}
+
+static bool FromJsonValue(const nlohmann::json& json, std::vector<SnapshotGroupMember>& members) {
+  if (!json.is_array()) return false;
+  for (const auto& item : json) {
+    std::vector<std::string> pair;
+    if (!FromJsonValue(item, pair) || pair.size() != 2) return false;
+    members.push_back({pair[0], pair[1]});
+  }
+  return true;
+}
+
 // Static rather than in the unnamed namespace, where argument-dependent look-up would not find it.
 template <typename S, typename F>
 static void Fields(S& r, F&& field) {
@@ -32,6 +50,7 @@ static void Fields(S& r, F&& field) {
     field("source_kind", r.source.kind);
     field("source", r.source.id_or_path);
     field("image_format", r.image_format);
+    field("source_in_use", r.source_in_use);
   } else if constexpr (std::is_same_v<T, DeleteVolumeRequest>) {
     field("cascade", r.cascade);
   } else if constexpr (std::is_same_v<T, AttachVolumeRequest>) {
@@ -50,6 +69,7 @@ static void Fields(S& r, F&& field) {
   } else if constexpr (std::is_same_v<T, CreateSnapshotRequest>) {
     field("quiesce", r.quiesce);
     field("group_id", r.group_id);
+    field("more", r.more);
   } else if constexpr (std::is_same_v<T, RevertToSnapshotRequest>) {
     field("discard_newer", r.discard_newer);
   }

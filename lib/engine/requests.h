@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "lib/base/format.h"
@@ -25,7 +26,8 @@ struct CreateVolumeRequest {
   Labels labels;
   VolumeSource source;  // kNone, kSnapshot, kVolume or kImage
   FileFormat image_format =
-      FileFormat::kRaw;  // of a kImage source: said by the caller, never probed
+      FileFormat::kRaw;        // of a kImage source: said by the caller, never probed
+  bool source_in_use = false;  // filled in: the source's chain will be changed
 };
 
 struct UpdateVolumeRequest {
@@ -87,6 +89,11 @@ struct ImportVolumeRequest {
   Labels labels;
 };
 
+struct SnapshotGroupMember {
+  std::string volume_id;
+  std::string snapshot_id;  // empty: a new one
+};
+
 struct CreateSnapshotRequest {
   std::string volume_id;
   std::string snapshot_id;  // empty: a new one
@@ -94,6 +101,7 @@ struct CreateSnapshotRequest {
   Labels labels;
   bool quiesce = false;
   std::string group_id;
+  std::vector<SnapshotGroupMember> more{};  // taken at the same instant
 };
 
 struct UpdateSnapshotRequest {

@@ -7,6 +7,7 @@
 #define CAIRN_LIB_ENGINE_WORK_H_
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,17 +44,18 @@ class Work {
 
   // The share on whose lane it is planned; empty: none is needed.
   virtual std::string HomeShare() const { return {}; }
-  // Another share that it also works on; empty: none. Such work has threads of its own, so that an
-  // outage of either does not hold up the other's.
-  virtual std::string SourceShare() const { return {}; }
+  // Others that it also works on. Such work has threads of its own, so that an outage of one does
+  // not hold up the others'.
+  virtual std::set<std::string> OtherShares() const { return {}; }
   // With the locks held, on the lane: looks at the files, checks states again (what was ahead in
   // the queue may have changed them), and says what to do.
   virtual absl::StatusOr<Plan> MakePlan() { return Plan{}; }
 
   // What changes in the records: with the journalled plan; at the point of no return; at the end.
   virtual void Began(Transaction&) {}
-  virtual void Crossed(Transaction&) {}
-  virtual void Succeeded(Transaction& records) = 0;
+  // When machines have changed disks the conductor records it, as it happens.
+  virtual void Crossed(const Plan&, Transaction&) {}
+  virtual void Succeeded(const Plan& plan, Transaction& records) = 0;
   // `crossed`: it failed after the point of no return.
   virtual void Failed(const absl::Status& /*error*/, bool /*crossed*/, Transaction&) {}
 };

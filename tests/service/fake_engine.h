@@ -37,6 +37,9 @@ class FakeEngine : public Engine {
     done(Nothing());
   }
   void Cancel(const std::string&, OperationCallback done) override { done(Nothing()); }
+  void Report(const std::string&, ConsumerReport, OperationCallback done) override {
+    done(Nothing());
+  }
   absl::StatusOr<OperationPtr> GetOperation(const std::string&) const override { return Nothing(); }
   Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) override {
     if (wait) return wait(id, until, std::move(done));
@@ -58,7 +61,7 @@ class FakeEngine : public Engine {
                      std::function<void(absl::StatusOr<std::vector<ChainFile>>)> done) override {
     done(Nothing());
   }
-  absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string&,
+  absl::StatusOr<ConnectionInfo> ConnectionOf(const std::string&, const std::string&,
                                               const std::string&) const override {
     return Nothing();
   }

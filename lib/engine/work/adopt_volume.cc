@@ -77,7 +77,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     records.put_snapshots = snapshots_;
   }
 
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       Settle(v);
       core_.Measure(v);

@@ -32,6 +32,13 @@ class AttachVolume : public WorkOn<AttachVolumeRequest> {
     Admission admission;
     admission.volume_id = volume->id;
     admission.target = r().attachment_id;
+    // A machine that has moved is needed by the operation that works through it, so it must not wait
+    // behind that. The files were checked when it was attached first.
+    if (FindOwn(*volume) != nullptr && !volume->current_operation.empty()) {
+      admission.immediate = true;
+      Put(admission.records);
+      return admission;
+    }
     admission.locks.push_back({volume->id, true});
     return admission;
   }
@@ -49,7 +56,10 @@ class AttachVolume : public WorkOn<AttachVolumeRequest> {
     return Plan{};
   }
 
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override { Put(records); }
+
+ private:
+  void Put(Transaction& records) const {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       Attachment attachment{.id = r().attachment_id,
                             .volume_id = v.id,
@@ -66,16 +76,16 @@ class AttachVolume : public WorkOn<AttachVolumeRequest> {
         attachment.create_time = it->create_time;
         *it = std::move(attachment);
       }
-      Settle(v);
+      if (v.current_operation.empty() || v.current_operation == operation_id_) Settle(v);
     });
   }
 
- private:
   absl::Status CheckHypervisor() const {
     const HypervisorAddress& h = r().hypervisor;
     RETURN_IF_ERROR(CheckText("hypervisor.address", h.address, 1024));
     RETURN_IF_ERROR(CheckText("hypervisor.domain", h.domain));
-    return CheckText("hypervisor.disk", h.disk);
+    RETURN_IF_ERROR(CheckText("hypervisor.disk", h.disk));
+    return CheckHypervisorAddress(h);
   }
 
   const Attachment* FindOwn(const VolumeRecord& volume) const {
@@ -128,18 +138,29 @@ class DetachVolume : public WorkOn<DetachVolumeRequest> {
                    fmt::format("volume {} has no attachment {}", volume->id, r().attachment_id),
                    {{"volume", volume->id}, {"attachment", r().attachment_id}});
     }
+    // It waits for nothing: an operation that works through this attachment may wait for its end.
     Admission admission;
     admission.volume_id = volume->id;
     admission.target = r().attachment_id;
-    admission.locks.push_back({volume->id, true});
+    if (!r().force) return admission;
+    spdlog::warn("operation={} volume={} attachment={} detached by force: {}", operation_id_,
+                 r().volume_id, r().attachment_id, r().reason);
+    admission.immediate = true;
+    Remove(admission.records);
     return admission;
   }
 
-  void Succeeded(Transaction& records) override {
-    if (r().force) {
-      spdlog::warn("operation={} volume={} attachment={} detached by force: {}", operation_id_,
-                   r().volume_id, r().attachment_id, r().reason);
-    }
+  absl::StatusOr<Plan> MakePlan() override {
+    Plan plan;
+    plan.steps = {CheckClosedStep{"", r().volume_id, r().attachment_id}};
+    plan.no_return = plan.steps.size();
+    return plan;
+  }
+
+  void Succeeded(const Plan&, Transaction& records) override { Remove(records); }
+
+ private:
+  void Remove(Transaction& records) const {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       std::erase_if(v.attachments, [&](const Attachment& a) { return a.id == r().attachment_id; });
       if (v.state == VolumeState::kInUse) Settle(v);

@@ -1,9 +1,14 @@
-// CreateSnapshot, of a volume that nobody has open.
+// CreateSnapshot: of one volume, or of several at one instant; of volumes in use through the machine
+// that has them open.
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/chain/live_plans.h"
 #include "lib/engine/fields.h"
+#include "lib/engine/machines.h"
 #include "lib/engine/work.h"
 
 namespace cairn {
@@ -11,19 +16,14 @@ namespace {
 
 // A guest's read may go through every layer, and qemu opens them all.
 constexpr size_t kChainLengthMax = 256;
+constexpr size_t kMembersMax = 64;
 
 class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
  public:
   using WorkOn::WorkOn;
 
   absl::StatusOr<Admission> Admit() override {
-    ASSIGN_OR_RETURN(r().volume_id, ParseId("volume_id", r().volume_id));
-    ASSIGN_OR_RETURN(r().snapshot_id, IdOrNew("snapshot_id", r().snapshot_id));
-    if (!r().group_id.empty()) {
-      ASSIGN_OR_RETURN(r().group_id, ParseId("group_id", r().group_id));
-    }
-    RETURN_IF_ERROR(CheckText("name", r().name));
-    RETURN_IF_ERROR(CheckLabels(r().labels));
+    RETURN_IF_ERROR(CheckFields());
     Admission admission;
     admission.volume_id = r().volume_id;
     admission.target = r().snapshot_id;
@@ -33,75 +33,152 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
       admission.same_operation = same->created_by;
       return admission;
     }
-    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
-    RETURN_IF_ERROR(Check(*volume));
-    admission.locks.push_back({r().volume_id, true});
-    SnapshotRecord record;
-    record.id = r().snapshot_id;
-    record.volume_id = r().volume_id;
-    record.name = r().name;
-    record.labels = r().labels;
-    record.state = SnapshotState::kCreating;
-    record.size_bytes = volume->size_bytes;
-    record.layer = LayerFileName(r().volume_id, r().snapshot_id);
-    record.group_id = r().group_id;
-    record.created_by = operation_id_;
-    record.create_time = record.update_time = core_.clock().Now();
-    admission.records.put_snapshots.push_back(std::move(record));
+    for (const SnapshotGroupMember& member : Members()) {
+      ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(member.volume_id));
+      RETURN_IF_ERROR(Check(*volume));
+      if (core_.catalog().FindSnapshot(member.snapshot_id) != nullptr) {
+        return Error(Reason::kSnapshotExists,
+                     fmt::format("snapshot {} exists already", member.snapshot_id),
+                     {{"snapshot", member.snapshot_id}});
+      }
+      admission.locks.push_back({member.volume_id, true});
+      SnapshotRecord record;
+      record.id = member.snapshot_id;
+      record.volume_id = member.volume_id;
+      record.name = r().name;
+      record.labels = r().labels;
+      record.state = SnapshotState::kCreating;
+      record.size_bytes = volume->size_bytes;
+      record.layer = LayerFileName(member.volume_id, member.snapshot_id);
+      record.group_id = r().group_id;
+      record.created_by = operation_id_;
+      record.create_time = record.update_time = core_.clock().Now();
+      admission.records.put_snapshots.push_back(std::move(record));
+    }
+    RETURN_IF_ERROR(CheckOneMachine().status());
     return admission;
   }
 
-  std::string HomeShare() const override {
-    VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
-    return volume == nullptr ? "" : volume->share;
+  std::string HomeShare() const override { return ShareOfVolume(r().volume_id); }
+
+  std::set<std::string> OtherShares() const override {
+    std::set<std::string> shares;
+    for (const SnapshotGroupMember& member : r().more) {
+      shares.insert(ShareOfVolume(member.volume_id));
+    }
+    return shares;
   }
 
   absl::StatusOr<Plan> MakePlan() override {
-    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
-    RETURN_IF_ERROR(Check(*volume));
-    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
-    ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(volume->share));
-    const std::string layer = LayerFileName(volume->id, r().snapshot_id);
-    if (core_.files().Stat(directory + "/" + layer).ok()) {
-      return Error(Reason::kFileExists,
-                   fmt::format("{} is on {} already, and the catalog does not know it", layer,
-                               volume->share),
-                   {{"volume", volume->id}, {"file", layer}, {"share", volume->share}});
+    ASSIGN_OR_RETURN(auto attachments, CheckOneMachine());
+    std::vector<SnapshotMember> members;
+    for (const SnapshotGroupMember& each : Members()) {
+      ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(each.volume_id));
+      RETURN_IF_ERROR(Check(*volume));
+      SnapshotMember& member = members.emplace_back();
+      ASSIGN_OR_RETURN(member.view, core_.ReadView(*volume));
+      ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(volume->share));
+      const std::string layer = LayerFileName(volume->id, each.snapshot_id);
+      if (core_.files().Stat(directory + "/" + layer).ok()) {
+        return Error(Reason::kFileExists,
+                     fmt::format("{} is on {} already, and the catalog does not know it", layer,
+                                 volume->share),
+                     {{"volume", volume->id}, {"file", layer}, {"share", volume->share}});
+      }
+      member.snapshot_id = each.snapshot_id;
+      member.attachment_id = attachments[volume->id];
+      if (!member.attachment_id.empty()) in_use_.insert(volume->id);
     }
-    return PlanCreateSnapshot(view, r().snapshot_id);
+    return PlanCreateSnapshots(members, r().quiesce);
   }
 
   void Began(Transaction& records) override {
-    ChangeVolume(r().volume_id, records,
-                 [&](VolumeRecord& v) { v.current_operation = operation_id_; });
+    for (const SnapshotGroupMember& member : Members()) {
+      ChangeVolume(member.volume_id, records,
+                   [&](VolumeRecord& v) { v.current_operation = operation_id_; });
+      ChangeSnapshot(member.snapshot_id, records, [&](SnapshotRecord& s) {
+        s.created_in_use = in_use_.count(member.volume_id) != 0;
+        s.quiesced = s.created_in_use && r().quiesce;
+      });
+    }
   }
 
-  void Succeeded(Transaction& records) override {
-    VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
-    if (volume == nullptr) return;
-    ChangeSnapshot(r().snapshot_id, records, [&](SnapshotRecord& s) {
-      s.state = SnapshotState::kAvailable;
-      s.size_bytes = volume->size_bytes;
-      s.file = volume->active_file;
-      // It may have waited in the queue: the instant is now, and chain order and time order agree.
-      s.create_time = core_.clock().Now();
-    });
-    ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
-      v.active_file = LayerFileName(v.id, r().snapshot_id);
-      v.chain.push_back(v.active_file);
-      Settle(v);
-      core_.Measure(v);
-    });
+  void Succeeded(const Plan&, Transaction& records) override {
+    // It may have waited in the queue: the instant is now, and chain order and time order agree.
+    const absl::Time now = core_.clock().Now();
+    for (const SnapshotGroupMember& member : Members()) {
+      VolumePtr volume = core_.catalog().FindVolume(member.volume_id);
+      if (volume == nullptr) continue;
+      const std::string layer = LayerFileName(member.volume_id, member.snapshot_id);
+      // A machine that switched to the layer has put it into the record already.
+      std::vector<std::string> chain = volume->chain;
+      if (chain.empty() || chain.back() != layer) chain.push_back(layer);
+      ChangeSnapshot(member.snapshot_id, records, [&](SnapshotRecord& s) {
+        s.state = SnapshotState::kAvailable;
+        s.size_bytes = volume->size_bytes;
+        s.file = chain.size() > 1 ? chain[chain.size() - 2] : "";
+        s.create_time = now;
+      });
+      ChangeVolume(member.volume_id, records, [&](VolumeRecord& v) {
+        v.active_file = layer;
+        v.chain = std::move(chain);
+        Settle(v);
+        core_.Measure(v);
+      });
+    }
   }
 
   void Failed(const absl::Status&, bool, Transaction& records) override {
-    records.remove_snapshots.push_back(r().snapshot_id);
-    ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
-      if (v.current_operation == operation_id_) v.current_operation.clear();
-    });
+    for (const SnapshotGroupMember& member : Members()) {
+      records.remove_snapshots.push_back(member.snapshot_id);
+      ChangeVolume(member.volume_id, records, [&](VolumeRecord& v) {
+        if (v.current_operation == operation_id_) v.current_operation.clear();
+      });
+    }
   }
 
  private:
+  // All of them, the request's own volume first.
+  std::vector<SnapshotGroupMember> Members() const {
+    std::vector<SnapshotGroupMember> members{{r().volume_id, r().snapshot_id}};
+    members.insert(members.end(), r().more.begin(), r().more.end());
+    return members;
+  }
+
+  std::string ShareOfVolume(const std::string& volume_id) const {
+    VolumePtr volume = core_.catalog().FindVolume(volume_id);
+    return volume == nullptr ? "" : volume->share;
+  }
+
+  absl::Status CheckFields() {
+    ASSIGN_OR_RETURN(r().volume_id, ParseId("volume_id", r().volume_id));
+    ASSIGN_OR_RETURN(r().snapshot_id, IdOrNew("snapshot_id", r().snapshot_id));
+    if (r().more.size() >= kMembersMax) {
+      return InvalidField("additional_volumes",
+                          fmt::format("must hold at most {} volumes", kMembersMax - 1));
+    }
+    std::set<std::string> volumes{r().volume_id};
+    std::set<std::string> snapshots{r().snapshot_id};
+    for (SnapshotGroupMember& member : r().more) {
+      ASSIGN_OR_RETURN(member.volume_id, ParseId("additional_volumes.volume_id", member.volume_id));
+      ASSIGN_OR_RETURN(member.snapshot_id,
+                       IdOrNew("additional_volumes.snapshot_id", member.snapshot_id));
+      if (!volumes.insert(member.volume_id).second) {
+        return InvalidField("additional_volumes.volume_id", "is named twice", member.volume_id);
+      }
+      if (!snapshots.insert(member.snapshot_id).second) {
+        return InvalidField("additional_volumes.snapshot_id", "is named twice", member.snapshot_id);
+      }
+    }
+    if (!r().group_id.empty()) {
+      ASSIGN_OR_RETURN(r().group_id, ParseId("group_id", r().group_id));
+    } else if (!r().more.empty()) {
+      r().group_id = NewId();
+    }
+    RETURN_IF_ERROR(CheckText("name", r().name));
+    return CheckLabels(r().labels);
+  }
+
   absl::Status CheckSame(const SnapshotRecord& same) const {
     const char* difference = same.volume_id != r().volume_id ? "volume_id"
                              : same.name != r().name         ? "name"
@@ -123,18 +200,51 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
     if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
       return WrongState(volume, "snapshot");
     }
-    for (const Attachment& attachment : volume.attachments) {
-      // A reader would go on reading what is frozen now: that does no harm.
-      if (attachment.access == AccessMode::kReadWrite) return InUse(volume, "snapshot");
-    }
     if (volume.chain.size() >= kChainLengthMax) {
       return Error(Reason::kVolumeState,
                    fmt::format("volume {} has {} layers, the most there may be: delete a snapshot",
                                volume.id, volume.chain.size()),
                    {{"volume", volume.id}});
     }
-    return absl::OkStatus();
+    return WriterOf(volume).status();
   }
+
+  // Readers go on reading what is frozen now: that does no harm.
+  absl::StatusOr<std::optional<Attachment>> WriterOf(const VolumeRecord& volume) const {
+    const bool written =
+        std::any_of(volume.attachments.begin(), volume.attachments.end(),
+                    [](const Attachment& a) { return a.access == AccessMode::kReadWrite; });
+    if (!written) return std::nullopt;
+    return LiveUse(volume, "snapshot");
+  }
+
+  // Which volume is in use through which attachment. The instant is one only within one machine.
+  absl::StatusOr<std::map<std::string, std::string>> CheckOneMachine() const {
+    std::map<std::string, std::string> attachments;
+    std::optional<Attachment> first;
+    for (const SnapshotGroupMember& member : Members()) {
+      ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(member.volume_id));
+      ASSIGN_OR_RETURN(std::optional<Attachment> writer, WriterOf(*volume));
+      if (!writer.has_value()) continue;
+      attachments[volume->id] = writer->id;
+      if (!first.has_value()) first = writer;
+      const HypervisorAddress& one = first->hypervisor;
+      const HypervisorAddress& other = writer->hypervisor;
+      if (one.kind == other.kind && one.address == other.address && one.domain == other.domain &&
+          first->instance_id == writer->instance_id) {
+        continue;
+      }
+      return Error(
+          Reason::kVolumeInUse,
+          fmt::format("volume {} is in use by instance {}, volume {} by {}: a group in "
+                      "use must belong to one machine",
+                      first->volume_id, first->instance_id, volume->id, writer->instance_id),
+          {{"volume", volume->id}, {"attachment", writer->id}});
+    }
+    return attachments;
+  }
+
+  std::set<std::string> in_use_;
 };
 
 }  // namespace

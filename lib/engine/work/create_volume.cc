@@ -7,7 +7,9 @@
 #include "lib/base/id.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
+#include "lib/chain/live_plans.h"
 #include "lib/engine/fields.h"
+#include "lib/engine/machines.h"
 #include "lib/engine/work.h"
 #include "lib/engine/work/new_volume.h"
 
@@ -41,7 +43,9 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     Admission admission;
     admission.volume_id = admission.target = r().volume_id;
     admission.locks.push_back({r().volume_id, true});
-    if (!source.volume_id.empty()) admission.locks.push_back({source.volume_id, false});
+    if (!source.volume_id.empty()) {
+      admission.locks.push_back({source.volume_id, /*exclusive=*/r().source_in_use});
+    }
     admission.records.put_volumes.push_back(std::move(placed.record));
     return admission;
   }
@@ -51,7 +55,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     return volume == nullptr ? share_ : volume->share;
   }
 
-  std::string SourceShare() const override {
+  std::set<std::string> OtherShares() const override {
     std::string id = r().source.id_or_path;
     if (r().source.kind == Kind::kSnapshot) {
       SnapshotPtr snapshot = core_.catalog().FindSnapshot(id);
@@ -60,13 +64,18 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
       return {};
     }
     VolumePtr source = core_.catalog().FindVolume(id);
-    return source == nullptr ? "" : source->share;
+    return source == nullptr ? std::set<std::string>() : std::set{source->share};
   }
 
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     RETURN_IF_ERROR(CheckNamesFree(core_, *volume));
     size_bytes_ = volume->size_bytes;
+    if (r().source.kind == Kind::kVolume) {
+      ASSIGN_OR_RETURN(VolumePtr source, core_.Volume(r().source.id_or_path));
+      ASSIGN_OR_RETURN(std::optional<Attachment> machine, CheckVolume(*source));
+      if (machine.has_value()) return PlanInUse(*volume, *source, *machine);
+    }
     Plan plan;
     ASSIGN_OR_RETURN(plan.steps, Steps(*volume));
     plan.no_return = plan.steps.size();
@@ -76,20 +85,33 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
 
   void Began(Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) { v.size_bytes = size_bytes_; });
+    if (!r().source_in_use) return;
+    ChangeVolume(r().source.id_or_path, records,
+                 [&](VolumeRecord& v) { v.current_operation = operation_id_; });
   }
 
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       Settle(v);
       core_.Measure(v);
     });
+    LeaveSource(records);
   }
 
   void Failed(const absl::Status&, bool, Transaction& records) override {
     records.remove_volumes.push_back(r().volume_id);
+    LeaveSource(records);
   }
 
  private:
+  void LeaveSource(Transaction& records) const {
+    if (!r().source_in_use) return;
+    ChangeVolume(r().source.id_or_path, records, [&](VolumeRecord& v) {
+      if (v.current_operation == operation_id_) v.current_operation.clear();
+      core_.Measure(v);
+    });
+  }
+
   struct Source {
     int64_t size_bytes = 0;
     int64_t physical_bytes = 0;
@@ -111,7 +133,8 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
       case Kind::kVolume: {
         ASSIGN_OR_RETURN(r().source.id_or_path, ParseId("source.volume_id", r().source.id_or_path));
         ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().source.id_or_path));
-        RETURN_IF_ERROR(CheckVolume(*volume));
+        ASSIGN_OR_RETURN(std::optional<Attachment> machine, CheckVolume(*volume));
+        r().source_in_use = machine.has_value();
         source = {volume->size_bytes, volume->physical_bytes, volume->id};
         break;
       }
@@ -136,14 +159,36 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     return WrongState(snapshot, "create a volume from");
   }
 
-  absl::Status CheckVolume(const VolumeRecord& volume) const {
+  // The machine that writes to it, if one does. Readers are not in the way of another reader.
+  static absl::StatusOr<std::optional<Attachment>> CheckVolume(const VolumeRecord& volume) {
     if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
       return WrongState(volume, "clone");
     }
-    for (const Attachment& attachment : volume.attachments) {
-      if (attachment.access == AccessMode::kReadWrite) return InUse(volume, "clone");
+    const bool written =
+        std::any_of(volume.attachments.begin(), volume.attachments.end(),
+                    [](const Attachment& a) { return a.access == AccessMode::kReadWrite; });
+    if (!written) return std::nullopt;
+    return LiveUse(volume, "clone");
+  }
+
+  // Its present content is frozen first, under a layer that goes on taking the writes.
+  absl::StatusOr<Plan> PlanInUse(const VolumeRecord& volume, const VolumeRecord& source,
+                                 const Attachment& machine) {
+    if (!r().source_in_use) {
+      return Error(Reason::kVolumeState,
+                   fmt::format("volume {} has been attached meanwhile; repeat it", source.id),
+                   {{"volume", source.id}, {"state", "IN_USE"}});
     }
-    return absl::OkStatus();
+    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(source));
+    Freeze freeze = PlanFreeze(view, machine.id, LayerFileName(source.id, operation_id_));
+    RETURN_IF_ERROR(TakeSize(source.size_bytes));
+    const std::vector<Step> copy =
+        CopyOf(volume, source, freeze.frozen.file, freeze.frozen.image.format);
+    Plan plan = std::move(freeze.plan);
+    plan.settled = plan.steps.size();
+    plan.undo_settled = {RemoveFilesStep{volume.share, {volume.active_file}}};
+    plan.steps.insert(plan.steps.end(), copy.begin(), copy.end());
+    return plan;
   }
 
   absl::Status TooSmall(int64_t source_bytes) const {
@@ -179,7 +224,6 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
       }
       case Kind::kVolume: {
         ASSIGN_OR_RETURN(VolumePtr source, core_.Volume(r().source.id_or_path));
-        RETURN_IF_ERROR(CheckVolume(*source));
         return CopySteps(volume, *source, source->active_file, source->size_bytes);
       }
       case Kind::kImage:
@@ -198,24 +242,31 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
   absl::StatusOr<std::vector<Step>> CopySteps(const VolumeRecord& volume,
                                               const VolumeRecord& source, const std::string& file,
                                               int64_t source_bytes) {
-    // It may have grown while this waited for it.
-    if (r().size_bytes == 0) size_bytes_ = source_bytes;
-    if (size_bytes_ < source_bytes) return TooSmall(source_bytes);
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(source));
     const int position = IndexOf(view.chain, file);
     if (position < 0) {
       return Error(Reason::kChainCorrupt, fmt::format("{} is not in its volume's chain", file),
                    {{"volume", source.id}, {"file", file}});
     }
-    const ImageInfo& image = view.chain[static_cast<size_t>(position)].image;
-    const bool thick = volume.format == VolumeFormat::kRawThick;
-    if (image.format == FileFormat::kRaw && volume.base_format == FileFormat::kRaw) {
-      return std::vector<Step>{
-          CopyFileStep{source.share, file, volume.share, volume.active_file, thick},
-          GrowImageStep{volume.share, volume.active_file, volume.format, size_bytes_}};
+    RETURN_IF_ERROR(TakeSize(source_bytes));
+    return CopyOf(volume, source, file, view.chain[static_cast<size_t>(position)].image.format);
+  }
+
+  // It may have grown while this waited for it.
+  absl::Status TakeSize(int64_t source_bytes) {
+    if (r().size_bytes == 0) size_bytes_ = source_bytes;
+    return size_bytes_ < source_bytes ? TooSmall(source_bytes) : absl::OkStatus();
+  }
+
+  std::vector<Step> CopyOf(const VolumeRecord& volume, const VolumeRecord& source,
+                           const std::string& file, FileFormat format) const {
+    if (format == FileFormat::kRaw && volume.base_format == FileFormat::kRaw) {
+      const bool thick = volume.format == VolumeFormat::kRawThick;
+      return {CopyFileStep{source.share, file, volume.share, volume.active_file, thick},
+              GrowImageStep{volume.share, volume.active_file, volume.format, size_bytes_}};
     }
-    return std::vector<Step>{ConvertStep{source.share, file, image.format, volume.share,
-                                         volume.active_file, volume.format, size_bytes_}};
+    return {ConvertStep{source.share, file, format, volume.share, volume.active_file, volume.format,
+                        size_bytes_}};
   }
 
   absl::StatusOr<std::vector<Step>> ImageSteps(const VolumeRecord& volume) {

@@ -1,9 +1,14 @@
-// DeleteSnapshot, of a volume that nobody has open: its layer is merged into the file below.
+// DeleteSnapshot: its layer is merged into a neighbour; by the machine, if one has the volume open.
 #include <fmt/format.h>
+
+#include <map>
+#include <set>
 
 #include "lib/base/id.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
+#include "lib/chain/live_plans.h"
+#include "lib/engine/machines.h"
 #include "lib/engine/work.h"
 
 namespace cairn {
@@ -24,7 +29,7 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     }
     ASSIGN_OR_RETURN(snapshot, core_.Snapshot(r().snapshot_id));
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(snapshot->volume_id));
-    RETURN_IF_ERROR(Check(*volume));
+    RETURN_IF_ERROR(Check(*volume).status());
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(*volume));
     RETURN_IF_ERROR(share->CheckUsable());
     admission.volume_id = volume->id;
@@ -44,7 +49,7 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     if (snapshot == nullptr && r().allow_missing) return Plan{};  // one ahead in the queue did it
     ASSIGN_OR_RETURN(snapshot, core_.Snapshot(r().snapshot_id));
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(snapshot->volume_id));
-    RETURN_IF_ERROR(Check(*volume));
+    ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
     const int position = IndexOf(view.chain, snapshot->layer);
     if (position == 0) {
@@ -53,8 +58,11 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
           fmt::format("{} is the base of its chain, not the layer of a snapshot", snapshot->layer),
           {{"volume", volume->id}, {"snapshot", snapshot->id}});
     }
-    if (position > 0) RETURN_IF_ERROR(CheckMerge(*volume, view, static_cast<size_t>(position)));
-    return PlanDeleteSnapshot(view, snapshot->id);
+    if (position > 0) RETURN_IF_ERROR(CheckMerges(*volume, view, machine.has_value()));
+    if (position < 0 || !machine.has_value()) return PlanDeleteSnapshot(view, snapshot->id);
+    return PlanDeleteSnapshotInUse(view, snapshot->id, machine->id,
+                                   LayerFileName(volume->id, operation_id_),
+                                   volume->format == VolumeFormat::kRawThick);
   }
 
   void Began(Transaction& records) override {
@@ -64,22 +72,33 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
                  [&](VolumeRecord& v) { v.current_operation = operation_id_; });
   }
 
-  void Crossed(Transaction& records) override {
+  void Crossed(const Plan&, Transaction& records) override {
     ChangeSnapshot(r().snapshot_id, records,
                    [](SnapshotRecord& s) { s.state = SnapshotState::kDeleting; });
   }
 
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan& plan, Transaction& records) override {
     SnapshotPtr gone = core_.catalog().FindSnapshot(r().snapshot_id);
     if (gone == nullptr) return;
-    // What lay on the removed layer lies on the file below now.
+    // What machines have merged is in the records already.
+    std::map<std::string, std::string> merged;
+    std::set<std::string> removed;
+    for (const Step& step : plan.steps) {
+      if (const auto* commit = std::get_if<CommitStep>(&step)) merged[commit->layer] = commit->base;
+      if (const auto* remove = std::get_if<RemoveFilesStep>(&step)) {
+        removed.insert(remove->files.begin(), remove->files.end());
+      }
+    }
+    // What lay on a removed layer lies on the file below now.
     for (const SnapshotPtr& other : core_.catalog().SnapshotsOf(gone->volume_id)) {
-      if (other->id == gone->id || other->file != gone->layer) continue;
-      ChangeSnapshot(other->id, records, [&](SnapshotRecord& s) { s.file = gone->file; });
+      std::string file = other->file;
+      while (merged.count(file) != 0) file = merged[file];
+      if (other->id == gone->id || file == other->file) continue;
+      ChangeSnapshot(other->id, records, [&](SnapshotRecord& s) { s.file = file; });
     }
     records.remove_snapshots.push_back(gone->id);
     ChangeVolume(gone->volume_id, records, [&](VolumeRecord& v) {
-      std::erase(v.chain, gone->layer);
+      std::erase_if(v.chain, [&](const std::string& file) { return removed.count(file) != 0; });
       if (!v.chain.empty()) v.active_file = v.chain.back();
       Settle(v);
       core_.Measure(v);
@@ -89,6 +108,10 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
   void Failed(const absl::Status& error, bool crossed, Transaction& records) override {
     SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
     if (snapshot == nullptr) return;
+    if (!crossed && snapshot->state == SnapshotState::kDeleting) {
+      ChangeSnapshot(snapshot->id, records,
+                     [](SnapshotRecord& s) { s.state = SnapshotState::kAvailable; });
+    }
     if (crossed) {
       ChangeSnapshot(snapshot->id, records, [&](SnapshotRecord& s) {
         s.state = SnapshotState::kError;
@@ -105,33 +128,48 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
   }
 
  private:
-  static absl::Status Check(const VolumeRecord& volume) {
+  static absl::StatusOr<std::optional<Attachment>> Check(const VolumeRecord& volume) {
     if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
       return WrongState(volume, "delete a snapshot of");
     }
-    return volume.attachments.empty() ? absl::OkStatus() : InUse(volume, "delete a snapshot of");
+    return LiveUse(volume, "delete a snapshot of");
   }
 
-  // Everything that could stop the merge is looked at before it begins, because it cannot be
-  // undone.
-  absl::Status CheckMerge(const VolumeRecord& volume, const ChainView& view, size_t i) {
+  // What is not needed any more when this snapshot is gone.
+  std::vector<SurplusRun> Surplus(const VolumeRecord& volume) const {
+    std::set<std::string> kept;
+    for (const SnapshotPtr& other : core_.catalog().SnapshotsOf(volume.id)) {
+      if (other->id != r().snapshot_id) kept.insert(other->layer);
+    }
+    return FindSurplus(volume.chain, kept);
+  }
+
+  // Everything that could stop a merge is looked at before it begins, because it cannot be undone.
+  absl::Status CheckMerges(const VolumeRecord& volume, const ChainView& view, bool in_use) {
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(volume));
-    const ChainLink& layer = view.chain[i];
-    const ChainLink& below = view.chain[i - 1];
-    RETURN_IF_ERROR(
-        CheckOnlyUser(core_.files(), share->directory(), volume.id, below.file, layer.file));
-    const std::string above = i + 1 < view.chain.size() ? view.chain[i + 1].file : "";
-    RETURN_IF_ERROR(CheckOnlyUser(core_.files(), share->directory(), volume.id, layer.file, above));
-    return CheckRoom(*share, layer, below);
+    const std::string& directory = share->directory();
+    for (const SurplusRun& run : Surplus(volume)) {
+      for (size_t i = run.first; i <= run.last && i < view.chain.size(); ++i) {
+        const ChainLink& layer = view.chain[i];
+        const ChainLink& below = view.chain[i - 1];
+        RETURN_IF_ERROR(CheckOnlyUser(core_.files(), directory, volume.id, below.file, layer.file));
+        const std::string above = i + 1 < view.chain.size() ? view.chain[i + 1].file : "";
+        RETURN_IF_ERROR(CheckOnlyUser(core_.files(), directory, volume.id, layer.file, above));
+        RETURN_IF_ERROR(CheckRoom(*share, layer, below, in_use));
+      }
+    }
+    return absl::OkStatus();
   }
 
   // The merge may need as much room below as the layer takes; the exact figure is worked out only
-  // when that is more than there is. The map and a few tables are written besides.
-  absl::Status CheckRoom(Share& share, const ChainLink& layer, const ChainLink& below) {
+  // when that is more than there is, and not of files that a machine has open. The map and a few
+  // tables are written besides.
+  absl::Status CheckRoom(Share& share, const ChainLink& layer, const ChainLink& below,
+                         bool in_use) {
     constexpr int64_t kMetadataBytes = 64 * kKiB;
     ASSIGN_OR_RETURN(FileSystemStat room, core_.files().StatFileSystem(share.directory()));
     int64_t needed = layer.image.physical_bytes + kMetadataBytes;
-    if (needed > room.available_bytes) {
+    if (needed > room.available_bytes && !in_use) {
       ASSIGN_OR_RETURN(needed, core_.tool().MeasureCommit(share.directory(), layer.file, below.file,
                                                           below.image.format, CancelToken()));
       needed += kMetadataBytes;

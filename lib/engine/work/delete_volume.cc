@@ -50,7 +50,7 @@ class DeleteVolume : public WorkOn<DeleteVolumeRequest> {
     }
   }
 
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override {
     VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
     if (volume == nullptr) return;
     for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(volume->id)) {

@@ -1,9 +1,11 @@
-// ExtendVolume: the active file grows; snapshots keep the sizes they had.
+// ExtendVolume: the active file grows; snapshots keep the sizes they had. In use, the machine grows it.
 #include <fmt/format.h>
 
 #include "lib/base/id.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
+#include "lib/chain/live_plans.h"
+#include "lib/engine/machines.h"
 #include "lib/engine/work.h"
 
 namespace cairn {
@@ -17,7 +19,7 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
     ASSIGN_OR_RETURN(r().volume_id, ParseId("volume_id", r().volume_id));
     RETURN_IF_ERROR(CheckVolumeSize("size_bytes", r().size_bytes));
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
-    RETURN_IF_ERROR(Check(*volume));
+    RETURN_IF_ERROR(Check(*volume).status());
     Admission admission;
     admission.volume_id = admission.target = r().volume_id;
     admission.locks.push_back({r().volume_id, true});
@@ -31,19 +33,22 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
 
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
-    RETURN_IF_ERROR(Check(*volume));
+    ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
     ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume->pool));
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(*volume));
-    const bool base_is_active = view.chain.size() == 1;
-    const bool thick = base_is_active && volume->format == VolumeFormat::kRawThick;
+    const bool raw = view.active().image.format == FileFormat::kRaw;
+    const VolumeFormat format = raw ? volume->format : VolumeFormat::kQcow2;
+    const bool thick = format == VolumeFormat::kRawThick;
     const int64_t added = r().size_bytes - volume->size_bytes;
     ASSIGN_OR_RETURN(reservation_, pool->Reserve(share, {.promised_bytes = added,
                                                          .physical_bytes = thick ? added : 0}));
+    if (machine.has_value() && added > 0) {
+      return PlanExtendInUse(view, machine->id, r().size_bytes,
+                             raw ? std::optional(format) : std::nullopt);
+    }
     Plan plan;
-    plan.steps = {GrowImageStep{volume->share, volume->active_file,
-                                base_is_active ? volume->format : VolumeFormat::kQcow2,
-                                r().size_bytes}};
+    plan.steps = {GrowImageStep{volume->share, volume->active_file, format, r().size_bytes}};
     plan.no_return = plan.steps.size();
     plan.undo = {UngrowImageStep{volume->share, volume->active_file, view.active().image.format,
                                  volume->size_bytes}};
@@ -53,7 +58,7 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
   void Began(Transaction& records) override {
     Enter(r().volume_id, VolumeState::kExtending, records);
   }
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       v.size_bytes = r().size_bytes;
       Settle(v);
@@ -67,18 +72,17 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
   }
 
  private:
-  absl::Status Check(const VolumeRecord& volume) const {
+  absl::StatusOr<std::optional<Attachment>> Check(const VolumeRecord& volume) const {
     if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
       return WrongState(volume, "extend");
     }
-    if (!volume.attachments.empty()) return InUse(volume, "extend");
     if (r().size_bytes < volume.size_bytes) {
       return InvalidField(
           "size_bytes",
           fmt::format("is smaller than the volume's {}; a volume cannot shrink", volume.size_bytes),
           std::to_string(r().size_bytes));
     }
-    return absl::OkStatus();
+    return LiveUse(volume, "extend");
   }
 
   Reservation reservation_;

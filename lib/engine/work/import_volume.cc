@@ -56,7 +56,7 @@ class ImportVolume : public WorkOn<ImportVolumeRequest> {
     return plan;
   }
 
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       Settle(v);
       core_.Measure(v);

@@ -1,9 +1,11 @@
 // MigrateVolume: every file to another share of the pool; the record follows, then the old files
-// go.
+// go. In use, the machine copies the active file and switches to the copy.
 #include <fmt/format.h>
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/chain/live_plans.h"
+#include "lib/engine/machines.h"
 #include "lib/engine/work.h"
 #include "lib/engine/work/new_volume.h"
 
@@ -17,7 +19,7 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
   absl::StatusOr<Admission> Admit() override {
     ASSIGN_OR_RETURN(r().volume_id, ParseId("volume_id", r().volume_id));
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
-    RETURN_IF_ERROR(Check(*volume));
+    RETURN_IF_ERROR(Check(*volume).status());
     ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume->pool));
     Admission admission;
     admission.volume_id = admission.target = volume->id;
@@ -44,29 +46,34 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
   }
 
   std::string HomeShare() const override { return r().share; }
-  std::string SourceShare() const override {
+  std::set<std::string> OtherShares() const override {
     VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
-    return volume == nullptr ? "" : volume->share;
+    return volume == nullptr ? std::set<std::string>() : std::set{volume->share};
   }
 
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
-    RETURN_IF_ERROR(Check(*volume));
+    ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     if (volume->share == r().share) return Plan{};  // one ahead in the queue moved it there
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
     VolumeRecord there = *volume;
     there.share = r().share;
     RETURN_IF_ERROR(CheckNamesFree(core_, there));
+    if (machine.has_value()) {
+      const bool by_consumer = machine->hypervisor.kind == HypervisorAddress::Kind::kAssisted;
+      return PlanMigrateInUse(view, machine->id, by_consumer, r().share, volume->format);
+    }
     return PlanMigrate(view, r().share, volume->format == VolumeFormat::kRawThick);
   }
 
   void Began(Transaction& records) override {
     Enter(r().volume_id, VolumeState::kMigrating, records);
   }
-  void Crossed(Transaction& records) override {
+  void Crossed(const Plan& plan, Transaction& records) override {
+    if (ChangesDisks(plan)) return;
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) { v.share = r().share; });
   }
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       Settle(v);
       core_.Measure(v);
@@ -79,11 +86,11 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
   }
 
  private:
-  absl::Status Check(const VolumeRecord& volume) const {
+  static absl::StatusOr<std::optional<Attachment>> Check(const VolumeRecord& volume) {
     if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
       return WrongState(volume, "move");
     }
-    return volume.attachments.empty() ? absl::OkStatus() : InUse(volume, "move");
+    return LiveUse(volume, "move");
   }
 
   Reservation reservation_;

@@ -51,7 +51,7 @@ class RevertToSnapshot : public WorkOn<RevertToSnapshotRequest> {
     }
   }
 
-  void Crossed(Transaction& records) override {
+  void Crossed(const Plan&, Transaction& records) override {
     auto found = Find();
     if (!found.ok()) return;
     for (const std::string& id : Newer(*found->first, *found->second)) {
@@ -59,7 +59,7 @@ class RevertToSnapshot : public WorkOn<RevertToSnapshotRequest> {
     }
   }
 
-  void Succeeded(Transaction& records) override {
+  void Succeeded(const Plan&, Transaction& records) override {
     auto found = Find();
     if (!found.ok()) return;
     const auto& [volume, snapshot] = *found;

@@ -47,7 +47,7 @@ class UpdateVolume : public WorkOn<UpdateVolumeRequest> {
     admission.records.put_volumes.push_back(std::move(changed));
     return admission;
   }
-  void Succeeded(Transaction&) override {}
+  void Succeeded(const Plan&, Transaction&) override {}
 };
 
 class UpdateSnapshot : public WorkOn<UpdateSnapshotRequest> {
@@ -68,7 +68,7 @@ class UpdateSnapshot : public WorkOn<UpdateSnapshotRequest> {
     admission.records.put_snapshots.push_back(std::move(changed));
     return admission;
   }
-  void Succeeded(Transaction&) override {}
+  void Succeeded(const Plan&, Transaction&) override {}
 };
 
 }  // namespace

@@ -206,6 +206,14 @@ class RandomRecords {
     operation.requested_by = Text();
     operation.plan = Text();
     operation.no_return = Below(2) == 0;
+    operation.next_step = Number();
+    operation.consumer_step = Number();
+    if (Below(2) == 0) {
+      operation.instructions = {{"v", "a", LayerSwitch{"new", "old", FileFormat::kQcow2, true}},
+                                {"w", "b", LayerMerge{MergeDirection::kStream, "t", "b", "t", "u"}},
+                                {"x", "c", DiskResize{"file", Number()}},
+                                {"y", "d", DiskMove{"file", FileFormat::kRaw, "share", true}}};
+    }
     operation.step = Text();
     operation.done_bytes = Number();
     operation.total_bytes = Number();
@@ -248,10 +256,12 @@ inline bool SameRecord(const OperationRecord& a, const OperationRecord& b) {
   return a.id == b.id && a.kind == b.kind && a.volume_id == b.volume_id && a.target == b.target &&
          a.state == b.state && a.request == b.request && a.request_id == b.request_id &&
          a.requested_by == b.requested_by && a.plan == b.plan && a.no_return == b.no_return &&
-         a.step == b.step && a.done_bytes == b.done_bytes && a.total_bytes == b.total_bytes &&
-         a.cancellable == b.cancellable && a.error.code() == b.error.code() &&
-         a.error.message() == b.error.message() && same_details && a.create_time == b.create_time &&
-         a.start_time == b.start_time && a.end_time == b.end_time;
+         a.next_step == b.next_step && a.consumer_step == b.consumer_step &&
+         a.instructions == b.instructions && a.step == b.step && a.done_bytes == b.done_bytes &&
+         a.total_bytes == b.total_bytes && a.cancellable == b.cancellable &&
+         a.error.code() == b.error.code() && a.error.message() == b.error.message() &&
+         same_details && a.create_time == b.create_time && a.start_time == b.start_time &&
+         a.end_time == b.end_time;
 }
 
 }  // namespace cairn::testing

@@ -5,15 +5,17 @@
 
 #include <random>
 
-#include "lib/chain/layer_plans.h"
+#include "lib/chain/live_plans.h"
 #include "tests/support/matchers.h"
 #include "tests/support/seed.h"
+#include "tests/unit/chain/chains_of_tests.h"
 
 namespace cairn {
 namespace {
 
 using ::testing::ElementsAre;
 using testing::HasReasonOf;
+using testing::Words;
 
 // ---- the journal's form
 
@@ -26,6 +28,10 @@ class PlanMaker {
     for (uint64_t n = random_() % 8; n > 0; --n) plan.steps.push_back(MakeStep());
     for (uint64_t n = random_() % 4; n > 0; --n) plan.undo.push_back(MakeStep());
     plan.no_return = random_() % (plan.steps.size() + 1);
+    if (random_() % 4 == 0) {
+      plan.settled = random_() % 8;
+      plan.undo_settled.push_back(MakeStep());
+    }
     return plan;
   }
 
@@ -52,8 +58,34 @@ class PlanMaker {
         return RenameStep{Text(), Text(), Text()};
       case 9:
         return ReceiveContentStep{Text(), Text(), Volume()};
+      case 10:
+        return CheckBackingStep{Text(), Text(), Text()};
+      case 11:
+        return CheckDiskStep{Text(), Text(), Text(), {Text(), Text()}, Size()};
+      case 12:
+        return CheckClosedStep{Text(), Text(), Text()};
+      case 13:
+        return ChangeDisksStep{Text(), {Instruction(), Instruction()}};
+      case 14:
+        return MirrorDiskStep{Text(), {Instruction()}};
+      case 15:
+        return StopMirrorStep{Text(), {Instruction()}};
       default:
         return UngrowImageStep{Text(), Text(), File(), Size()};
+    }
+  }
+  DiskInstruction Instruction() { return {Text(), Text(), Change()}; }
+  DiskChange Change() {
+    switch (random_() % std::variant_size_v<DiskChange>) {
+      case 0:
+        return LayerSwitch{Text(), Text(), File(), random_() % 2 == 0};
+      case 1:
+        return LayerMerge{
+            static_cast<MergeDirection>(random_() % 2), Text(), Text(), Text(), Text(), File()};
+      case 2:
+        return DiskResize{Text(), Size()};
+      default:
+        return DiskMove{Text(), File(), Text(), random_() % 2 == 0};
     }
   }
   // Also what JSON must escape.
@@ -101,40 +133,10 @@ TEST(PlanTest, EveryStepHasAShareAndWordsForIt) {
 
 // ---- the order of the steps
 
-// base <- S1 <- S2 <- S3
-ChainView ThreeSnapshots() {
-  ChainView view{"share", "v", 4096, {}, std::nullopt};
-  InfoMap map;
-  std::string below;
-  for (const char* name : {"volume-v", "volume-v.S1", "volume-v.S2", "volume-v.S3"}) {
-    const std::string file = name;
-    ImageInfo image;
-    image.format = below.empty() ? FileFormat::kRaw : FileFormat::kQcow2;
-    image.virtual_size = 4096;
-    image.backing_file = below;
-    view.chain.push_back({file, image});
-    if (!below.empty()) map.layers[file.substr(9)] = file;
-    map.active = below = file;
-  }
-  view.map = map;
-  return view;
-}
-
-std::vector<std::string> Words(const std::vector<Step>& steps) {
-  std::vector<std::string> words;
-  for (const Step& step : steps) {
-    std::string text = DescribeStep(step);
-    if (const auto* map = std::get_if<WriteMapStep>(&step)) {
-      text += " active=" + map->map.active;
-      for (const auto& [id, layer] : map->map.layers) text += " " + id;
-    }
-    words.push_back(text);
-  }
-  return words;
-}
+ChainView ThreeSnapshots() { return testing::MakeView({"S1", "S2", "S3"}); }
 
 TEST(LayerPlansTest, ASnapshotIsALayerThenTheMap) {
-  Plan plan = PlanCreateSnapshot(ThreeSnapshots(), "S4");
+  Plan plan = PlanCreateSnapshots({{ThreeSnapshots(), "S4", ""}}, false);
   EXPECT_THAT(Words(plan.steps),
               ElementsAre("creating volume-v.S4 (QCOW2, 4 KiB)",
                           "writing the map volume-v.info active=volume-v.S4 S1 S2 S3 S4"));
@@ -151,7 +153,7 @@ TEST(LayerPlansTest, TheFirstSnapshotIsUndoneWithItsMap) {
   ChainView view = ThreeSnapshots();
   view.chain.resize(1);
   view.map.reset();
-  Plan plan = PlanCreateSnapshot(view, "S1");
+  Plan plan = PlanCreateSnapshots({{view, "S1", ""}}, false);
   EXPECT_EQ(std::get<MakeImageStep>(plan.steps[0]).backing_format, FileFormat::kRaw);
   EXPECT_THAT(Words(plan.undo), ElementsAre("removing volume-v.info, volume-v.S1"));
 }
@@ -186,6 +188,23 @@ TEST(LayerPlansTest, ALayerThatWasMergedAlreadyGoesByMapUnlink) {
   EXPECT_THAT(Words(PlanDeleteSnapshot(view, "S2").steps),
               ElementsAre("writing the map volume-v.info active=volume-v.S3 S1 S3",
                           "removing volume-v.S2"));
+}
+
+// A volume that was in use has layers that no snapshot needs: they go too, upper ones first, so that
+// beginning again never puts older data over newer.
+TEST(LayerPlansTest, LayersThatNoSnapshotNeedsGoToo) {
+  Plan plan = PlanDeleteSnapshot(testing::MakeView({"S1", "a", "S2", "b"}), "S2");
+  EXPECT_THAT(Words(plan.steps), ElementsAre("merging volume-v.b into volume-v.S2",
+                                             "merging volume-v.S2 into volume-v.a",
+                                             "merging volume-v.a into volume-v.S1",
+                                             "writing the map volume-v.info active=volume-v.S1 S1",
+                                             "removing volume-v.b, volume-v.S2, volume-v.a"));
+  plan = PlanDeleteSnapshot(testing::MakeView({"a", "S1", "S2"}), "S1");
+  EXPECT_THAT(Words(plan.steps),
+              ElementsAre("merging volume-v.S1 into volume-v.a", "merging volume-v.a into volume-v",
+                          "pointing volume-v.S2 at volume-v",
+                          "writing the map volume-v.info active=volume-v.S2 S2",
+                          "removing volume-v.S1, volume-v.a"));
 }
 
 TEST(LayerPlansTest, ARevertToTheNewestNeedsNoMap) {
