@@ -1,0 +1,54 @@
+// Jobs of QEMU, which are found again by their ids. They are kept after their end (auto-dismiss is
+// off), so that whoever comes back learns how it was.
+//
+// One thread at a time, as QmpClient.
+//
+//   ASSIGN_OR_RETURN(std::optional<QmpJob> job, WaitForJob(&qmp, "merge-1", patience));
+//   if (job.has_value() && job->concluded()) RETURN_IF_ERROR(EndJob(&qmp, *job));
+#ifndef CAIRN_LIB_HYPERVISOR_QMP_JOB_H_
+#define CAIRN_LIB_HYPERVISOR_QMP_JOB_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lib/hypervisor/hypervisor.h"
+#include "lib/hypervisor/qmp_client.h"
+
+namespace cairn {
+
+struct QmpJob {
+  std::string id;
+  std::string type;    // "commit", "stream", "mirror"
+  std::string status;  // "running", "ready", "concluded" ...
+  std::string error;   // of one that is concluded; empty: it succeeded
+  int64_t done_bytes = 0;
+  int64_t total_bytes = 0;
+
+  bool concluded() const { return status == "concluded"; }
+  JobState State(JobState::Phase phase) const { return {phase, done_bytes, total_bytes}; }
+};
+
+// Nothing when there is no job of that name.
+absl::StatusOr<std::optional<QmpJob>> FindJob(QmpClient* qmp, const std::string& id);
+
+// The job when it is concluded (with `ready_too`: or ready), or as it is when `patience` is over;
+// nothing once it is gone.
+absl::StatusOr<std::optional<QmpJob>> WaitForJob(QmpClient* qmp, const std::string& id,
+                                                 absl::Duration patience, bool ready_too = false);
+
+// As WaitForJob, for the end of something that takes moments: HYPERVISOR_UNAVAILABLE when the job
+// has not ended within `limit`.
+absl::StatusOr<std::optional<QmpJob>> WaitForEnd(QmpClient* qmp, const std::string& id,
+                                                 absl::Duration limit);
+
+// Dismisses a job that is concluded, and returns its own error: HYPERVISOR_FAILED, NO_SPACE or
+// CANCELLED.
+absl::Status EndJob(QmpClient* qmp, const QmpJob& job);
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_HYPERVISOR_QMP_JOB_H_
