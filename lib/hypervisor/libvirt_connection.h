@@ -61,6 +61,9 @@ class LibvirtConnection {
   // Waits until it is over.
   absl::Status EndJob(const std::string& disk, bool pivot);
   absl::Status Resize(const std::string& disk, int64_t size_bytes);
+  // What QEMU has in memory of the disk's active file gets written and synced. libvirt has no call
+  // for that: this goes past it to QEMU's monitor, which "taints" the domain in libvirt's log.
+  absl::Status Flush(const LibvirtDisk& disk);
 
  private:
   struct Shared;
@@ -73,6 +76,8 @@ class LibvirtConnection {
   // With the domain looked up. What the question shares with the caller it holds by shared_ptr.
   template <typename Ask>
   absl::Status AskDomain(const std::string& attempted, Ask ask);
+  absl::StatusOr<std::string> AskMonitor(const std::string& attempted, const std::string& command,
+                                         unsigned int flags);
 
   const std::shared_ptr<Shared> shared_;
   const absl::Duration limit_;

@@ -3,6 +3,7 @@
 #include <pugixml.hpp>
 #include <sstream>
 
+#include "lib/base/json.h"
 #include "lib/base/status.h"
 
 namespace cairn {
@@ -17,6 +18,7 @@ LibvirtFile FileOf(const pugi::xml_node& node) {
 LibvirtDisk DiskOf(const pugi::xml_node& node) {
   LibvirtDisk disk;
   disk.target = node.child("target").attribute("dev").value();
+  disk.alias = node.child("alias").attribute("name").value();
   // Without a source it is an empty drive; <backingStore/> without one ends the chain.
   for (pugi::xml_node layer = node; layer.child("source"); layer = layer.child("backingStore")) {
     disk.files.push_back(FileOf(layer));
@@ -56,6 +58,19 @@ absl::StatusOr<LibvirtDomain> ParseLibvirtDomain(const std::string& xml) {
     domain.disks.push_back(DiskOf(disk));
   }
   return domain;
+}
+
+std::string FindBlockNode(const std::string& query_block, const std::string& alias) {
+  auto answer = ParseJson("QEMU's list of disks", query_block);
+  if (!answer.ok() || !answer->is_object() || alias.empty()) return {};
+  for (const nlohmann::json& disk : answer->value("return", nlohmann::json::array())) {
+    // "/machine/peripheral/<alias>/virtio-backend", or no more than "<alias>".
+    const std::string device = "/" + JsonValue<std::string>(disk, "qdev", "") + "/";
+    if (device.find("/" + alias + "/") != std::string::npos && disk.contains("inserted")) {
+      return JsonValue<std::string>(disk["inserted"], "node-name", "");
+    }
+  }
+  return {};
 }
 
 std::string LibvirtSnapshotXml(const std::vector<LibvirtNewLayer>& layers,

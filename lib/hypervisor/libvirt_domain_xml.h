@@ -20,6 +20,7 @@ struct LibvirtFile {
 
 struct LibvirtDisk {
   std::string target;              // "vda"
+  std::string alias;               // of QEMU's device: "virtio-disk0"
   std::vector<LibvirtFile> files;  // the active one first; none: an empty drive
   // A copy that is on its way, or ready to take over.
   struct Mirror {
@@ -36,6 +37,10 @@ struct LibvirtDomain {
 
 // INTERNAL when it is no domain's XML.
 absl::StatusOr<LibvirtDomain> ParseLibvirtDomain(const std::string& xml);
+
+// The block node on which the device of that alias stands, in QEMU's answer to `query-block`; empty:
+// none.
+std::string FindBlockNode(const std::string& query_block, const std::string& alias);
 
 struct LibvirtNewLayer {
   std::string target;

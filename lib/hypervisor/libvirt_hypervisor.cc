@@ -70,8 +70,9 @@ class LibvirtHypervisor : public Hypervisor {
     std::string directory;
     std::vector<std::string> names;
     std::vector<std::string> references;  // what libvirt finds each of them by
-    std::optional<LibvirtDisk::Mirror> mirror;
+    LibvirtDisk disk;
 
+    const std::optional<LibvirtDisk::Mirror>& mirror() const { return disk.mirror; }
     size_t Find(std::string_view name) const {
       return static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
     }
@@ -107,7 +108,7 @@ absl::StatusOr<LibvirtHypervisor::Chain> LibvirtHypervisor::ChainIn(const Libvir
                             [&](const LibvirtDisk& d) { return d.target == disk; });
   if (found == domain.disks.end()) return Mismatch(disk, "is not there");
   Chain chain;
-  chain.mirror = found->mirror;
+  chain.disk = *found;
   for (const LibvirtFile& file : found->files) {
     if (file.path.empty() || file.path[0] != '/') return Mismatch(disk, "is not made of files");
     std::string directory(DirectoryOf(file.path));
@@ -237,7 +238,13 @@ absl::StatusOr<JobState> LibvirtHypervisor::Merge(const DiskRef& disk, const Lay
     ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
     const bool seen = seen_jobs_.erase(job_id) > 0;
     ASSIGN_OR_RETURN(bool merged, IsMerged(disk.disk, chain, merge));
-    if (merged) return JobState{JobState::Phase::kDone};
+    if (merged) {
+      // QEMU says that a stream is done when the header names another backing file already, but may
+      // have its new mapping tables in memory only: all that was streamed is lost if it is killed
+      // before the guest flushes.
+      RETURN_IF_ERROR(connection_->Flush(chain.disk));
+      return JobState{JobState::Phase::kDone};
+    }
     if (seen) {
       return connection_->Failure(
           Reason::kHypervisorFailed,
@@ -262,14 +269,15 @@ absl::StatusOr<JobState> LibvirtHypervisor::Mirror(const DiskRef& disk, const Di
     if (chain.names[0] != move.file) {
       return Mismatch(disk.disk, fmt::format("writes to {}, not {}", chain.names[0], move.file));
     }
-    if (job && chain.mirror && !SameDirectory(chain.mirror->path, target)) {
+    if (job && chain.mirror() && !SameDirectory(chain.mirror()->path, target)) {
       return connection_->Failure(Reason::kHypervisorFailed,
                                   fmt::format("disk {} is being copied to {} by another job",
-                                              disk.disk, chain.mirror->path));
+                                              disk.disk, chain.mirror()->path));
     }
     if (job) {
       seen_jobs_.insert(job_id);
-      const bool ready = chain.mirror && chain.mirror->ready && job->done_bytes == job->total_bytes;
+      const bool ready =
+          chain.mirror() && chain.mirror()->ready && job->done_bytes == job->total_bytes;
       if (ready || deadline.passed()) {
         return JobState{ready ? JobState::Phase::kReady : JobState::Phase::kRunning,
                         job->done_bytes, job->total_bytes};
@@ -306,7 +314,7 @@ absl::Status LibvirtHypervisor::FinishMirror(const DiskRef& disk, const DiskMove
     return absl::OkStatus();
   }
   const std::string target = target_directory + "/" + move.file;
-  if (!job || !chain.mirror || !SameDirectory(chain.mirror->path, target)) {
+  if (!job || !chain.mirror() || !SameDirectory(chain.mirror()->path, target)) {
     return Mismatch(disk.disk, fmt::format("has open {}/{} and is not being copied to {}",
                                            chain.directory, chain.names[0], target));
   }

@@ -4,6 +4,9 @@
 // block copy. libvirt keeps one job a disk and knows no names for them: a running job of the right
 // kind is taken for the one that is asked for, any other one makes a request fail.
 //
+// After a merge the active file is flushed through QEMU's monitor, because libvirt cannot and QEMU does
+// not do so by itself; see LibvirtConnection::Flush.
+//
 // The domain's definition must leave out <backingStore>: libvirt then reads the chain from the files
 // when the machine starts and shows all of it.
 //

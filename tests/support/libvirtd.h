@@ -3,7 +3,7 @@
 //
 //   LibvirtDaemon libvirtd;
 //   ASSERT_TRUE(libvirtd.Start());
-//   LibvirtMachine machine(&libvirtd, "web", {{"/share/volume-1", FileFormat::kQcow2}});
+//   LibvirtMachine machine(&libvirtd, {{"/share/volume-1", FileFormat::kQcow2}});
 //   machine.Write(0, 0, 65536, 0xaa);
 #ifndef CAIRN_TESTS_SUPPORT_LIBVIRTD_H_
 #define CAIRN_TESTS_SUPPORT_LIBVIRTD_H_
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "lib/base/format.h"
+#include "lib/os/deadline.h"
 #include "lib/os/process.h"
 #include "tests/support/qemu.h"
 #include "tests/support/temp_dir.h"
@@ -66,9 +67,10 @@ class LibvirtMachine {
   };
 
   // Its disks are vda, vdb ... It is gone when libvirt forgets it, unless it is `defined`.
-  LibvirtMachine(const LibvirtDaemon* libvirtd, std::string name, const std::vector<Disk>& disks,
+  // Each gets a name of its own.
+  LibvirtMachine(const LibvirtDaemon* libvirtd, const std::vector<Disk>& disks,
                  bool defined = false)
-      : libvirtd_(*libvirtd), name_(std::move(name)) {
+      : libvirtd_(*libvirtd), name_(fmt::format("m{}", ++count_)) {
     std::string xml = fmt::format(
         "<domain type='qemu'><name>{}</name><memory unit='MiB'>16</memory>"
         "<os><type arch='x86_64' machine='pc'>hvm</type></os><devices>",
@@ -92,22 +94,29 @@ class LibvirtMachine {
     }
     pid_ = libvirtd_.MachinePid(name_);
   }
-  ~LibvirtMachine() { Destroy(); }
+  ~LibvirtMachine() { Kill(); }
 
-  void Destroy() {
+  // What QEMU has in memory only is lost. Its files are closed when this returns; libvirt may need a
+  // moment to notice, up to a second or two where the system is slow to reap.
+  void Kill() {
     if (pid_ == 0) return;
-    libvirtd_.Virsh({"destroy", name_});
-    pid_ = 0;
+    kill(pid_, SIGKILL);
+    const std::string stat = fmt::format("/proc/{}/stat", std::exchange(pid_, 0));
+    Deadline deadline(absl::Seconds(20));
+    // "pid (name) Z": the process has ended, its parent has not taken note.
+    for (std::string text = ReadFile(stat); !text.empty(); text = ReadFile(stat)) {
+      if (text.substr(text.rfind(')') + 2, 1) == "Z") break;
+      ASSERT_FALSE(deadline.passed()) << name_ << " does not end";
+    }
   }
+  const std::string& name() const { return name_; }
   int pid() const { return pid_; }
-  // It has ended by other means.
-  void Forget() { pid_ = 0; }
 
-  // As the guest of disk `number`, then flushed.
+  // As the guest of disk `number` that does not flush.
   void Write(int number, int64_t offset, int64_t length, uint8_t pattern) const {
     QemuIo(number, fmt::format("write -P {} {} {}", pattern, offset, length));
-    QemuIo(number, "flush");
   }
+  void Flush(int number) const { QemuIo(number, "flush"); }
 
   // The bare names of the files below `directory` that it has open.
   std::set<std::string> OpenFiles(const std::string& directory) const {
@@ -132,6 +141,7 @@ class LibvirtMachine {
     EXPECT_EQ(answer.find("Error"), std::string::npos) << answer;
   }
 
+  inline static int count_ = 0;
   const LibvirtDaemon& libvirtd_;
   const std::string name_;
   int pid_ = 0;

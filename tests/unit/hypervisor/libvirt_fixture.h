@@ -9,6 +9,7 @@
 #include <string>
 
 #include "lib/hypervisor/libvirt_hypervisor.h"
+#include "lib/os/deadline.h"
 #include "tests/support/libvirtd.h"
 #include "tests/support/matchers.h"
 #include "tests/support/qemu.h"
@@ -27,17 +28,11 @@ inline bool IsGone(const absl::Status& status) {
          details->metadata.count("gone") > 0;
 }
 
+// Runs from the first test to the last.
+LibvirtDaemon* TheLibvirtd();
+
 class LibvirtTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    libvirtd_ = new LibvirtDaemon;
-    ASSERT_TRUE(libvirtd_->Start());
-  }
-  static void TearDownTestSuite() {
-    delete libvirtd_;
-    libvirtd_ = nullptr;
-  }
-
   std::string Path(const std::string& name) const { return share_.File(name); }
 
   void MakeBase(const std::string& name, FileFormat format = FileFormat::kQcow2) const {
@@ -52,15 +47,26 @@ class LibvirtTest : public ::testing::Test {
   }
 
   void StartMachine(std::vector<LibvirtMachine::Disk> disks, bool defined = false) {
-    machine_ = std::make_unique<LibvirtMachine>(libvirtd_, "m1", disks, defined);
+    machine_ = std::make_unique<LibvirtMachine>(libvirtd_, disks, defined);
   }
   HypervisorAddress Address(const std::string& disk = "vda") const {
-    return {HypervisorAddress::Kind::kLibvirt, libvirtd_->uri(), "m1", disk};
+    return {HypervisorAddress::Kind::kLibvirt, libvirtd_->uri(), machine_->name(), disk};
   }
   std::unique_ptr<Hypervisor> Connect(const HypervisorOptions& options = {}) const {
     auto hypervisor = ConnectLibvirt(Address(), options);
     EXPECT_OK(hypervisor);
     return hypervisor.ok() ? *std::move(hypervisor) : nullptr;
+  }
+  // libvirt needs a moment to notice the end of a machine; until then it is unavailable at most.
+  template <typename Ask>
+  static void ExpectGoneSoon(Ask ask) {
+    absl::Status status;
+    for (Deadline deadline(kLong); !deadline.passed() && !IsGone(status);) {
+      status = ask();
+      EXPECT_TRUE(status.ok() || HasReason(status, Reason::kHypervisorUnavailable))
+          << Describe(status);
+    }
+    EXPECT_TRUE(IsGone(status)) << Describe(status);
   }
   // The names of the chain; an error's text when there is none.
   static std::vector<std::string> Files(Hypervisor& hypervisor, const DiskRef& disk) {
@@ -89,7 +95,7 @@ class LibvirtTest : public ::testing::Test {
   }
 
   const DiskRef kVda{"vda", "volume-1"};
-  inline static LibvirtDaemon* libvirtd_ = nullptr;
+  LibvirtDaemon* const libvirtd_ = TheLibvirtd();
   TempDir share_;
   std::unique_ptr<LibvirtMachine> machine_;  // after the directory: it ends first
 };

@@ -73,15 +73,7 @@ TEST_F(LibvirtOutageTest, ADaemonThatDiedIsUnavailableAndItsSuccessorKnowsTheMac
 TEST_F(LibvirtOutageTest, AMachineThatWasKilledIsGone) {
   auto hypervisor = Connect();
   kill(machine_->pid(), SIGKILL);
-  // libvirt may need a moment to notice; until then it is unavailable at most.
-  absl::Status status;
-  for (absl::Time end = absl::Now() + kLong; absl::Now() < end && !IsGone(status);) {
-    status = hypervisor->Look(kVda).status();
-    EXPECT_TRUE(status.ok() || HasReason(status, Reason::kHypervisorUnavailable))
-        << Describe(status);
-  }
-  EXPECT_TRUE(IsGone(status)) << Describe(status);
-  machine_->Forget();
+  ExpectGoneSoon([&] { return hypervisor->Look(kVda).status(); });
 }
 
 TEST_F(LibvirtOutageTest, ADomainThatIsNotDefinedIsGone) {

@@ -31,7 +31,7 @@ TEST_F(LibvirtSwitchTest, FindsADomainByItsUuid) {
   MakeBase("base");
   StartMachine({{Path("base")}});
   HypervisorAddress address = Address();
-  address.domain = libvirtd_->Virsh({"domuuid", "m1"}).substr(0, 36);
+  address.domain = libvirtd_->Virsh({"domuuid", machine_->name()}).substr(0, 36);
   ASSERT_OK_AND_ASSIGN(auto hypervisor, ConnectLibvirt(address, {}));
   EXPECT_THAT(Files(*hypervisor, kVda), ElementsAre("base"));
 }
@@ -49,8 +49,10 @@ TEST_F(LibvirtSwitchTest, SwitchesOneDisk) {
   ExpectBacking("layer", "base", FileFormat::kRaw);
   EXPECT_EQ(ReadFile(Path("layer")).substr(0, 65536), header) << "the header was rewritten";
 
+  // What was written before the switch is safe without a flush of the guest's.
   machine_->Write(0, kMiB, kMiB, 2);
-  machine_->Destroy();
+  machine_->Flush(0);
+  machine_->Kill();
   EXPECT_TRUE(QemuReads(Path("base"), FileFormat::kRaw, 0, kMiB, 1));
   EXPECT_TRUE(QemuReads(Path("base"), FileFormat::kRaw, kMiB, kMiB, 0));
   EXPECT_TRUE(QemuReads(Path("layer"), FileFormat::kQcow2, 0, kMiB, 1));
@@ -122,6 +124,7 @@ TEST_F(LibvirtSwitchTest, DoesNotSwitchWhatItCannotQuiesce) {
   MakeBase("base");
   MakeLayer("layer", "base");
   StartMachine({{Path("base")}});
+  libvirtd_->Virsh({"resume", machine_->name()});
   auto hypervisor = Connect();
   absl::Status status =
       hypervisor->SwitchToLayers({{kVda, {"layer", "base", FileFormat::kQcow2, /*quiesce=*/true}}});
@@ -141,12 +144,13 @@ TEST_F(LibvirtSwitchTest, ResizesUpward) {
   EXPECT_EQ(state.size_bytes, 2 * kDiskSize);
   EXPECT_EQ(Header("base")["virtual-size"], 2 * kDiskSize);
   machine_->Write(0, 2 * kDiskSize - kMiB, kMiB, 9);
+  machine_->Flush(0);
 
   EXPECT_THAT(hypervisor->Resize(kVda, {"base", kDiskSize}),
               HasReasonOf(Reason::kHypervisorFailed));
   EXPECT_THAT(hypervisor->Resize(kVda, {"other", 4 * kDiskSize}),
               HasReasonOf(Reason::kHypervisorMismatch));
-  machine_->Destroy();
+  machine_->Kill();
   EXPECT_TRUE(QemuReads(Path("base"), FileFormat::kQcow2, 2 * kDiskSize - kMiB, kMiB, 9));
 }
 
