@@ -3,6 +3,7 @@
 
 #include "lib/base/status.h"
 #include "lib/hypervisor/hypervisor.h"
+#include "lib/hypervisor/libvirt_hypervisor.h"
 #include "lib/hypervisor/qmp_hypervisor.h"
 #include "lib/hypervisor/qmp_socket.h"
 
@@ -23,23 +24,6 @@ absl::Status CheckPresent(std::string_view field, std::string_view text) {
   return absl::OkStatus();
 }
 
-absl::Status CheckLibvirtUri(std::string_view uri) {
-  constexpr std::string_view kField = "hypervisor.libvirt.uri";
-  RETURN_IF_ERROR(CheckPresent(kField, uri));
-  const size_t scheme = uri.find("://");
-  if (scheme == 0 || scheme == uri.npos) {
-    return InvalidField(kField, "must be a URI, such as qemu:///system", uri);
-  }
-  const std::string_view rest = uri.substr(scheme + 3);
-  const std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
-  const size_t at = authority.rfind('@');
-  // Not repeated in the message: it is recorded and logged.
-  if (at != authority.npos && authority.substr(0, at).find(':') != authority.npos) {
-    return InvalidField(kField, "must not carry a password: it would be kept and shown");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status CheckHypervisorAddress(const HypervisorAddress& address) {
@@ -53,9 +37,10 @@ absl::Status CheckHypervisorAddress(const HypervisorAddress& address) {
       RETURN_IF_ERROR(ParseQmpEndpoint(address.address).status());
       return CheckPresent("hypervisor.qmp.node_or_device", address.disk);
     case Kind::kLibvirt:
-      RETURN_IF_ERROR(CheckLibvirtUri(address.address));
+      RETURN_IF_ERROR(CheckPresent("hypervisor.libvirt.uri", address.address));
       RETURN_IF_ERROR(CheckPresent("hypervisor.libvirt.domain", address.domain));
-      return CheckPresent("hypervisor.libvirt.target", address.disk);
+      RETURN_IF_ERROR(CheckPresent("hypervisor.libvirt.target", address.disk));
+      return CheckLibvirtAddress(address);
   }
   return InvalidField("hypervisor", "is of no kind that is known");
 }
@@ -67,6 +52,7 @@ absl::StatusOr<std::unique_ptr<Hypervisor>> ConnectHypervisor(const HypervisorAd
     case HypervisorAddress::Kind::kQmp:
       return QmpHypervisor::Connect(address, options);
     case HypervisorAddress::Kind::kLibvirt:
+      return ConnectLibvirt(address, options);
     case HypervisorAddress::Kind::kNone:
     case HypervisorAddress::Kind::kAssisted:
       break;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/base/format.h"
+#include "lib/base/status.h"
 #include "lib/os/process.h"
 
 namespace cairn::testing {

@@ -67,14 +67,18 @@ TEST(HypervisorAddress, IsCheckedByItsKind) {
   const HypervisorAddress libvirt = {
       .kind = Kind::kLibvirt, .address = "qemu:///system", .domain = "vm", .disk = "vda"};
   EXPECT_OK(CheckHypervisorAddress(libvirt));
-  for (const char* uri : {"qemu+tls://user@host/system", "qemu+ssh://host:22/system?no_verify=1",
-                          "test:///default"}) {
+  for (const char* uri : {"qemu+tls://user@host/system", "qemu+tcp://host:16509/system",
+                          "qemu+unix:///system?socket=/run/libvirt.sock"}) {
     HypervisorAddress address = libvirt;
     address.address = uri;
     EXPECT_OK(CheckHypervisorAddress(address));
   }
-  for (const char* uri : {"", "system", "://host", "qemu+tls://me:secret@host/system",
-                          "qemu://me:sec@ret@host", "qemu:///sys\ntem"}) {
+  // Those of ssh and ext start programs.
+  for (const char* uri :
+       {"", "system", "test:///default", "qemu+ssh://host/system",
+        "qemu+ext:///system?command=/bin/sh", "qemu:///embed?root=/x",
+        "qemu+unix:///system?command=x", "://host", "qemu+tls://me:secret@host/system",
+        "qemu://me:sec@ret@host", "qemu:///sys\ntem"}) {
     HypervisorAddress address = libvirt;
     address.address = uri;
     const absl::Status status = CheckHypervisorAddress(address);

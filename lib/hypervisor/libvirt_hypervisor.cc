@@ -1,0 +1,372 @@
+#include "lib/hypervisor/libvirt_hypervisor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "lib/base/status.h"
+#include "lib/hypervisor/libvirt_connection.h"
+#include "lib/hypervisor/libvirt_domain_xml.h"
+#include "lib/os/deadline.h"
+
+namespace cairn {
+namespace {
+
+// How often a job is looked at: each look is a question to QEMU, of well under a millisecond.
+constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
+
+std::string_view DirectoryOf(std::string_view path) { return path.substr(0, path.rfind('/')); }
+std::string_view NameOf(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+// Whether both name one directory, by its name alone.
+bool SameDirectory(std::string_view a, std::string_view b) {
+  while (a.size() > 1 && a.back() == '/') a.remove_suffix(1);
+  while (b.size() > 1 && b.back() == '/') b.remove_suffix(1);
+  return a == b;
+}
+
+std::string_view JobName(LibvirtJob::Kind kind) {
+  switch (kind) {
+    case LibvirtJob::Kind::kPull:
+      return "block pull";
+    case LibvirtJob::Kind::kCommit:
+      return "block commit";
+    case LibvirtJob::Kind::kActiveCommit:
+      return "commit of the active file";
+    case LibvirtJob::Kind::kCopy:
+      return "block copy";
+    case LibvirtJob::Kind::kOther:
+      break;
+  }
+  return "job of an unknown kind";
+}
+
+class LibvirtHypervisor : public Hypervisor {
+ public:
+  explicit LibvirtHypervisor(std::unique_ptr<LibvirtConnection> connection)
+      : connection_(std::move(connection)) {}
+
+  absl::StatusOr<DiskState> Look(const DiskRef& disk) override;
+  absl::Status SwitchToLayers(const std::vector<DiskSwitch>& switches) override;
+  absl::StatusOr<JobState> Merge(const DiskRef& disk, const LayerMerge& merge,
+                                 const std::string& job_id, absl::Duration patience) override;
+  absl::StatusOr<JobState> Mirror(const DiskRef& disk, const DiskMove& move,
+                                  const std::string& target_directory, const std::string& job_id,
+                                  absl::Duration patience) override;
+  absl::Status FinishMirror(const DiskRef& disk, const DiskMove& move,
+                            const std::string& target_directory,
+                            const std::string& job_id) override;
+  absl::Status CancelJob(const DiskRef& disk, const std::string& job_id) override;
+  absl::Status Resize(const DiskRef& disk, const DiskResize& resize) override;
+
+ private:
+  // A disk whose files are all in one directory.
+  struct Chain {
+    std::string directory;
+    std::vector<std::string> names;
+    std::vector<std::string> references;  // what libvirt finds each of them by
+    LibvirtDisk disk;
+
+    const std::optional<LibvirtDisk::Mirror>& mirror() const { return disk.mirror; }
+    size_t Find(std::string_view name) const {
+      return static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+    }
+    bool Has(std::string_view name) const { return Find(name) < names.size(); }
+    // Whether `below` is what `above` stands on; empty: it stands on nothing.
+    bool StandsOn(std::string_view above, std::string_view below) const {
+      size_t next = Find(above) + 1;
+      return next < names.size() ? names[next] == below : next == names.size() && below.empty();
+    }
+  };
+  absl::Status Mismatch(const std::string& disk, const std::string& what) const {
+    return connection_->Failure(Reason::kHypervisorMismatch, fmt::format("disk {} {}", disk, what));
+  }
+  absl::StatusOr<Chain> ChainIn(const LibvirtDomain& domain, const std::string& disk) const;
+  absl::StatusOr<Chain> LookAtChain(const std::string& disk);
+  absl::StatusOr<bool> IsMerged(const std::string& disk, const Chain& chain,
+                                const LayerMerge& merge) const;
+  absl::Status BeginMerge(const std::string& disk, const Chain& chain, const LayerMerge& merge);
+  // The disk's job, which must be of this kind.
+  absl::StatusOr<std::optional<LibvirtJob>> FindJob(const std::string& disk, LibvirtJob::Kind kind);
+  // After begin() failed with `failure`: no error when such a job is there now, begun by another.
+  absl::Status UnlessBegun(const std::string& disk, LibvirtJob::Kind kind, absl::Status failure);
+
+  const std::unique_ptr<LibvirtConnection> connection_;
+  // The jobs that were on their way when they were looked at last: one that has ended without
+  // having done its work has failed.
+  std::set<std::string> seen_jobs_;
+};
+
+absl::StatusOr<LibvirtHypervisor::Chain> LibvirtHypervisor::ChainIn(const LibvirtDomain& domain,
+                                                                    const std::string& disk) const {
+  auto found = std::find_if(domain.disks.begin(), domain.disks.end(),
+                            [&](const LibvirtDisk& d) { return d.target == disk; });
+  if (found == domain.disks.end()) return Mismatch(disk, "is not there");
+  Chain chain;
+  chain.disk = *found;
+  for (const LibvirtFile& file : found->files) {
+    if (file.path.empty() || file.path[0] != '/') return Mismatch(disk, "is not made of files");
+    std::string directory(DirectoryOf(file.path));
+    if (chain.names.empty()) chain.directory = directory;
+    if (!SameDirectory(chain.directory, directory)) {
+      return Mismatch(disk, fmt::format("has open {}/{} and {} in another directory",
+                                        chain.directory, chain.names.back(), file.path));
+    }
+    chain.names.emplace_back(NameOf(file.path));
+    chain.references.push_back(file.index.empty() ? file.path
+                                                  : fmt::format("{}[{}]", disk, file.index));
+  }
+  if (chain.names.empty()) return Mismatch(disk, "has no file open");
+  return chain;
+}
+
+absl::StatusOr<LibvirtHypervisor::Chain> LibvirtHypervisor::LookAtChain(const std::string& disk) {
+  ASSIGN_OR_RETURN(LibvirtDomain domain, connection_->Domain());
+  return ChainIn(domain, disk);
+}
+
+absl::StatusOr<DiskState> LibvirtHypervisor::Look(const DiskRef& disk) {
+  ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
+  ASSIGN_OR_RETURN(int64_t size_bytes, connection_->Capacity(disk.disk));
+  return DiskState{std::move(chain.directory), std::move(chain.names), size_bytes};
+}
+
+absl::Status LibvirtHypervisor::SwitchToLayers(const std::vector<DiskSwitch>& switches) {
+  ASSIGN_OR_RETURN(LibvirtDomain domain, connection_->Domain());
+  std::vector<LibvirtNewLayer> layers;
+  std::set<std::string> named;
+  bool quiesce = false;
+  for (const DiskSwitch& one : switches) {
+    const std::string& disk = one.disk.disk;
+    ASSIGN_OR_RETURN(Chain chain, ChainIn(domain, disk));
+    named.insert(disk);
+    quiesce = quiesce || one.change.quiesce;
+    if (chain.names[0] == one.change.file) continue;
+    if (chain.names[0] != one.change.backing_file) {
+      return Mismatch(disk, fmt::format("writes to {}; neither {} nor {} is active", chain.names[0],
+                                        one.change.backing_file, one.change.file));
+    }
+    layers.push_back({disk, chain.directory + "/" + one.change.file});
+  }
+  if (layers.empty()) return absl::OkStatus();
+  if (layers.size() < switches.size()) {
+    // No transaction of ours left it so, and now they cannot be of one instant.
+    return Mismatch(layers[0].target, "writes to the old layer, but another disk to the new one");
+  }
+  std::vector<std::string> others;
+  for (const LibvirtDisk& disk : domain.disks) {
+    if (named.count(disk.target) == 0) others.push_back(disk.target);
+  }
+  return connection_->Snapshot(LibvirtSnapshotXml(layers, others), quiesce);
+}
+
+absl::StatusOr<std::optional<LibvirtJob>> LibvirtHypervisor::FindJob(const std::string& disk,
+                                                                     LibvirtJob::Kind kind) {
+  ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, connection_->FindJob(disk));
+  if (job && job->kind != kind) {
+    return connection_->Failure(
+        Reason::kHypervisorFailed,
+        fmt::format("disk {} has another job, a {} ({} of {} bytes); libvirt runs one at a time",
+                    disk, JobName(job->kind), job->done_bytes, job->total_bytes));
+  }
+  return job;
+}
+
+absl::Status LibvirtHypervisor::UnlessBegun(const std::string& disk, LibvirtJob::Kind kind,
+                                            absl::Status failure) {
+  if (failure.ok() || !HasReason(failure, Reason::kHypervisorFailed)) return failure;
+  auto job = FindJob(disk, kind);
+  return job.ok() && job->has_value() ? absl::OkStatus() : failure;
+}
+
+absl::StatusOr<bool> LibvirtHypervisor::IsMerged(const std::string& disk, const Chain& chain,
+                                                 const LayerMerge& merge) const {
+  const bool commit = merge.direction == MergeDirection::kCommit;
+  const std::string& leaving = commit ? merge.top : merge.base;
+  if (!chain.Has(leaving) && chain.Has(merge.rebased) &&
+      chain.StandsOn(merge.rebased, merge.backing_after)) {
+    return true;
+  }
+  const bool there = chain.Has(merge.top) && chain.StandsOn(merge.top, merge.base) &&
+                     (commit ? chain.StandsOn(merge.rebased, merge.top)
+                             : chain.StandsOn(merge.base, merge.backing_after));
+  if (there) return false;
+  return Mismatch(disk,
+                  fmt::format("has open {}: neither with {} on {} nor with {} on {}",
+                              fmt::join(chain.names, ", "), merge.top, merge.base, merge.rebased,
+                              merge.backing_after.empty() ? "nothing" : merge.backing_after));
+}
+
+absl::Status LibvirtHypervisor::BeginMerge(const std::string& disk, const Chain& chain,
+                                           const LayerMerge& merge) {
+  if (merge.direction == MergeDirection::kCommit) {
+    return connection_->BeginCommit(disk, chain.references[chain.Find(merge.top)],
+                                    chain.references[chain.Find(merge.base)]);
+  }
+  if (merge.top != chain.names[0]) {
+    return connection_->Failure(
+        Reason::kHypervisorFailed,
+        fmt::format("libvirt streams into the active file of disk {} only, which is {}, not {}",
+                    disk, chain.names[0], merge.top));
+  }
+  return connection_->BeginPull(
+      disk, merge.backing_after.empty() ? "" : chain.references[chain.Find(merge.backing_after)]);
+}
+
+absl::StatusOr<JobState> LibvirtHypervisor::Merge(const DiskRef& disk, const LayerMerge& merge,
+                                                  const std::string& job_id,
+                                                  absl::Duration patience) {
+  const auto kind = merge.direction == MergeDirection::kCommit ? LibvirtJob::Kind::kCommit
+                                                               : LibvirtJob::Kind::kPull;
+  const Deadline deadline(patience);
+  for (;;) {
+    // The job first: once there is none, the chain is what it has left.
+    ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk.disk, kind));
+    if (job) {
+      seen_jobs_.insert(job_id);
+      if (deadline.passed()) {
+        return JobState{JobState::Phase::kRunning, job->done_bytes, job->total_bytes};
+      }
+      absl::SleepFor(std::min(kLookInterval, deadline.left()));
+      continue;
+    }
+    ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
+    const bool seen = seen_jobs_.erase(job_id) > 0;
+    ASSIGN_OR_RETURN(bool merged, IsMerged(disk.disk, chain, merge));
+    if (merged) {
+      // QEMU says that a stream is done when the header names another backing file already, but may
+      // have its new mapping tables in memory only: all that was streamed is lost if it is killed
+      // before the guest flushes.
+      RETURN_IF_ERROR(connection_->Flush(chain.disk));
+      return JobState{JobState::Phase::kDone};
+    }
+    if (seen) {
+      return connection_->Failure(
+          Reason::kHypervisorFailed,
+          fmt::format("the {} of disk {} has ended without merging {} and {}; libvirtd's log may "
+                      "say why",
+                      JobName(kind), disk.disk, merge.top, merge.base));
+    }
+    RETURN_IF_ERROR(UnlessBegun(disk.disk, kind, BeginMerge(disk.disk, chain, merge)));
+    seen_jobs_.insert(job_id);
+  }
+}
+
+absl::StatusOr<JobState> LibvirtHypervisor::Mirror(const DiskRef& disk, const DiskMove& move,
+                                                   const std::string& target_directory,
+                                                   const std::string& job_id,
+                                                   absl::Duration patience) {
+  const std::string target = target_directory + "/" + move.file;
+  const Deadline deadline(patience);
+  for (;;) {
+    ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk.disk, LibvirtJob::Kind::kCopy));
+    ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
+    if (chain.names[0] != move.file) {
+      return Mismatch(disk.disk, fmt::format("writes to {}, not {}", chain.names[0], move.file));
+    }
+    if (job && chain.mirror() && !SameDirectory(chain.mirror()->path, target)) {
+      return connection_->Failure(Reason::kHypervisorFailed,
+                                  fmt::format("disk {} is being copied to {} by another job",
+                                              disk.disk, chain.mirror()->path));
+    }
+    if (job) {
+      seen_jobs_.insert(job_id);
+      const bool ready =
+          chain.mirror() && chain.mirror()->ready && job->done_bytes == job->total_bytes;
+      if (ready || deadline.passed()) {
+        return JobState{ready ? JobState::Phase::kReady : JobState::Phase::kRunning,
+                        job->done_bytes, job->total_bytes};
+      }
+      absl::SleepFor(std::min(kLookInterval, deadline.left()));
+      continue;
+    }
+    const bool seen = seen_jobs_.erase(job_id) > 0;
+    if (SameDirectory(chain.directory, target_directory)) return JobState{JobState::Phase::kDone};
+    if (seen) {
+      return connection_->Failure(
+          Reason::kHypervisorFailed,
+          fmt::format("the copy of disk {} to {} has ended before it was whole; libvirtd's log may "
+                      "say why",
+                      disk.disk, target));
+    }
+    RETURN_IF_ERROR(
+        UnlessBegun(disk.disk, LibvirtJob::Kind::kCopy,
+                    connection_->BeginCopy(disk.disk, LibvirtCopyXml(target, move.format),
+                                           chain.names.size() > 1)));
+    seen_jobs_.insert(job_id);
+  }
+}
+
+absl::Status LibvirtHypervisor::FinishMirror(const DiskRef& disk, const DiskMove& move,
+                                             const std::string& target_directory,
+                                             const std::string& job_id) {
+  ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk.disk, LibvirtJob::Kind::kCopy));
+  ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
+  const bool moved =
+      chain.names[0] == move.file && SameDirectory(chain.directory, target_directory);
+  if (moved && !job) {
+    seen_jobs_.erase(job_id);
+    return absl::OkStatus();
+  }
+  const std::string target = target_directory + "/" + move.file;
+  if (!job || !chain.mirror() || !SameDirectory(chain.mirror()->path, target)) {
+    return Mismatch(disk.disk, fmt::format("has open {}/{} and is not being copied to {}",
+                                           chain.directory, chain.names[0], target));
+  }
+  RETURN_IF_ERROR(connection_->EndJob(disk.disk, /*pivot=*/true));
+  seen_jobs_.erase(job_id);
+  ASSIGN_OR_RETURN(Chain after, LookAtChain(disk.disk));
+  if (!SameDirectory(after.directory, target_directory)) {
+    return connection_->Failure(Reason::kHypervisorFailed,
+                                fmt::format("disk {} still has {}/{} open after the move to {}",
+                                            disk.disk, after.directory, after.names[0], target));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LibvirtHypervisor::CancelJob(const DiskRef& disk, const std::string& job_id) {
+  ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, connection_->FindJob(disk.disk));
+  if (job) {
+    absl::Status ended = connection_->EndJob(disk.disk, /*pivot=*/false);
+    if (HasReason(ended, Reason::kHypervisorFailed)) {
+      // It may have ended by itself meanwhile.
+      ASSIGN_OR_RETURN(job, connection_->FindJob(disk.disk));
+      if (job) return ended;
+    } else if (!ended.ok()) {
+      return ended;
+    }
+  }
+  seen_jobs_.erase(job_id);
+  return absl::OkStatus();
+}
+
+absl::Status LibvirtHypervisor::Resize(const DiskRef& disk, const DiskResize& resize) {
+  ASSIGN_OR_RETURN(DiskState state, Look(disk));
+  if (state.files[0] != resize.file) {
+    return Mismatch(disk.disk, fmt::format("writes to {}, not {}", state.files[0], resize.file));
+  }
+  if (state.size_bytes == resize.size_bytes) return absl::OkStatus();
+  if (state.size_bytes > resize.size_bytes) {
+    return connection_->Failure(
+        Reason::kHypervisorFailed,
+        fmt::format("disk {} has {} bytes; it cannot be made smaller, to {}", disk.disk,
+                    state.size_bytes, resize.size_bytes));
+  }
+  return connection_->Resize(disk.disk, resize.size_bytes);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Hypervisor>> ConnectLibvirt(const HypervisorAddress& address,
+                                                           const HypervisorOptions& options) {
+  RETURN_IF_ERROR(CheckLibvirtAddress(address));
+  ASSIGN_OR_RETURN(auto connection, LibvirtConnection::Open(address, options));
+  return std::unique_ptr<Hypervisor>(new LibvirtHypervisor(std::move(connection)));
+}
+
+}  // namespace cairn
