@@ -116,6 +116,7 @@ class Conductor {
   absl::StatusOr<std::optional<Outcome>> AwaitConsumer(LiveOperation& op,
                                                        const ChangeDisksStep& step);
   absl::StatusOr<std::optional<Outcome>> TakeReport(LiveOperation& op, const ChangeDisksStep& step);
+  void AnswerCancels(LiveOperation& op);
   void RejectReport(LiveOperation& op, const absl::Status& why);
   absl::Status LooksDone(LiveOperation& op, const ChangeDisksStep& step);
   absl::Status HasSize(const std::string& volume_id, const std::string& share,

@@ -220,6 +220,7 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::AwaitConsumer(
   spdlog::info("operation={} volume={} waits for its consumer: {}", op.id, op.volume_id,
                DescribeStep(step));
   watchers_.Notify(op.Seen());
+  if (cancelling) AnswerCancels(op);
   op.taken = false;
   bool reported = false;
   {
@@ -303,6 +304,15 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::TakeReport(
   reported->accepted(recorded.ok() ? absl::StatusOr<OperationPtr>(op.Seen()) : recorded);
   RETURN_IF_ERROR(recorded);
   return std::nullopt;
+}
+
+void Conductor::AnswerCancels(LiveOperation& op) {
+  std::vector<OperationCallback> answers;
+  {
+    MutexLock lock(&mutex_);
+    answers.swap(op.cancel_answers);
+  }
+  for (const OperationCallback& answer : answers) answer(op.Seen());
 }
 
 // The share went away before the answer could be checked: it is to be given again.

@@ -453,6 +453,7 @@ void Conductor::Conclude(const LivePtr& op) {
                absl::ToDoubleSeconds(seen->end_time - seen->create_time));
   if (arrived) arrived(verdict.ok() ? Error(Reason::kInternal, "no content was awaited") : verdict);
   watchers_.Notify(seen);
+  AnswerCancels(*op);
 }
 
 void Conductor::OnReceiving(const std::string& operation_id, ReceiverFn arrived) {

@@ -274,12 +274,17 @@ void Conductor::Cancel(const std::string& operation_id, OperationCallback done) 
   }
   op->cancel_asked = true;
   op->cancel.Cancel();
+  const bool by_consumer = !op->Seen()->instructions.empty();
+  if (by_consumer) {
+    MutexLock lock(&mutex_);
+    op->cancel_answers.push_back(done);
+  }
   // Waiting for its turn or for content: nobody else would carry it to its end.
   if (!op->taken.exchange(true)) {
     if (!op->planned) op->verdict = op->cancel.token().Check();
     Resume(op);
   }
-  done(op->Seen());
+  if (!by_consumer) done(op->Seen());
 }
 
 absl::Status Conductor::TakeUpUnfinished() {

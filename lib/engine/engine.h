@@ -105,7 +105,7 @@ struct ConsumerReport {
   enum class Kind { kDone, kFailed, kProgress };
   Kind kind = Kind::kDone;
   int64_t step = 0;        // OperationRecord::consumer_step
-  std::string message;     // of kFailed
+  std::string message{};   // of kFailed
   bool begun = false;      // of kFailed: a merge downward had begun to change its base
   int64_t done_bytes = 0;  // of kProgress
   int64_t total_bytes = 0;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -56,6 +57,8 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
     OperationCallback accepted;
   };
   std::optional<Reported> reported;
+  // Who asked to cancel what waits for its consumer: told once that is durable. Also guarded by it.
+  std::vector<OperationCallback> cancel_answers;
 
   CancelSource cancel;
   std::atomic<bool> cancel_asked{false};  // by a user; a stopping server also uses `cancel`
