@@ -14,9 +14,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using Phase = JobState::Phase;
-
-const absl::Duration kLong = absl::Seconds(30);
 
 class QmpMergeTest : public ::testing::TestWithParam<FileFormat> {
  protected:
@@ -185,6 +182,23 @@ TEST_P(QmpJobTest, ThatFailedSaysSoOnce) {
   EXPECT_TRUE(machine.Ask("query-jobs").empty());
   EXPECT_EQ(FilesOf(*hypervisor, disk_).size(), 3);
   ExpectDone(hypervisor->Merge(disk_, Commit(1, 2, 0), "m", kLong));
+}
+
+TEST_P(QmpJobTest, WhoseDataCannotBeFlushedChangesNothing) {
+  volume_.Make(2);
+  nlohmann::json options = volume_.SlowBlockdevs(2, "disk0");
+  nlohmann::json& active = options[2]["file"];
+  active = {{"driver", "blkdebug"},
+            {"image", active["file"]},
+            // When the table of what was streamed is written, which is kept in memory until then.
+            {"inject-error", {{{"event", "l2_update"}, {"errno", 28}}}}};
+  Machine machine = StorageDaemon({{"disk0", options}});
+  Hasten(machine);
+  auto hypervisor = machine.Connect();
+  EXPECT_THAT(hypervisor->Merge(disk_, Stream(2, 1, 0), "m", kLong), HasReasonOf(Reason::kNoSpace));
+  EXPECT_TRUE(machine.Ask("query-jobs").empty());
+  EXPECT_EQ(FilesOf(*hypervisor, disk_).size(), 3);
+  EXPECT_EQ(volume_.BackingOf(2), Names(1));
 }
 
 TEST_P(QmpJobTest, WhatIsNotAsExpectedIsRefused) {
