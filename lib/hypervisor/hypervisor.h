@@ -7,7 +7,8 @@
 //
 // Every method can be repeated: what is there already is done. Errors:
 //   HYPERVISOR_UNAVAILABLE  it does not answer (any more). Whether the change took effect is not
-//                           known: ask Look() when it answers again
+//                           known: ask Look() when it answers again. Metadata gone = "true" when
+//                           nobody listens at its UNIX socket: the process has ended
 //   HYPERVISOR_MISMATCH     the disk is not there, or has other files open. Nothing was changed
 //   HYPERVISOR_FAILED       it refused, or its job failed; the message has its own words. The disk
 //                           has the same files open as before

@@ -91,6 +91,7 @@ QmpGraph::QmpGraph(std::string address, const nlohmann::json& graph, const nlohm
     node.size_bytes = JsonValue<int64_t>(Member(json, "image"), "virtual-size", 0);
     node.cache_direct = JsonValue(cache, "direct", false);
     node.cache_no_flush = JsonValue(cache, "no-flush", false);
+    node.read_only = JsonValue(json, "ro", false);
     node.detect_zeroes = Text(json, "detect_zeroes");
     nodes_.emplace(node.name, std::move(node));
   }
@@ -151,7 +152,8 @@ std::string QmpGraph::PathOf(const QmpNode& node) const {
   const QmpNode* at = &node;
   // Bounded, whatever the peer says.
   for (size_t i = 0; at != nullptr && i <= nodes_.size(); ++i) {
-    const auto below = at->children.find("file");
+    auto below = at->children.find("file");
+    if (below == at->children.end()) below = at->children.find("image");  // blkdebug's
     if (below == at->children.end()) {
       return at->driver == kFileDriver ? PathInFilename(at->filename) : std::string();
     }
@@ -196,26 +198,51 @@ absl::StatusOr<std::string> QmpGraph::Choose(const std::set<std::string>& roots,
   return *left.begin();
 }
 
+std::set<std::string> QmpGraph::RootsAbove(const std::string& named) const {
+  std::set<std::string> roots;
+  std::set<std::string> seen;
+  std::vector<std::string> open = {named};
+  while (!open.empty()) {
+    const std::string at = std::move(open.back());
+    open.pop_back();
+    if (!seen.insert(at).second) continue;
+    const QmpNode& node = nodes_.at(at);
+    if (node.parents.empty()) roots.insert(at);
+    open.insert(open.end(), node.parents.begin(), node.parents.end());
+  }
+  return roots;
+}
+
+std::set<std::string> QmpGraph::RootsOf(const DiskRef& disk) const {
+  std::set<std::string> roots;
+  for (const auto& [name, node] : nodes_) {
+    if (!node.parents.empty() || (IsProtocol(node.driver) && !node.used)) continue;
+    const auto found = DiskBelow(name, disk);
+    if (found.ok() && IsFileOfVolume(found->active().file, disk.volume_id)) roots.insert(name);
+  }
+  return roots;
+}
+
+bool QmpGraph::HasChain(const std::string& with, const std::string& without) const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& named) {
+    if (!named.second.parents.empty()) return false;
+    const auto found = DiskBelow(named.first, {});
+    if (!found.ok()) return false;
+    const auto has = [&](const std::string& file) {
+      return std::any_of(found->chain.begin(), found->chain.end(),
+                         [&](const QmpLayer& layer) { return layer.file == file; });
+    };
+    return has(with) && !has(without);
+  });
+}
+
 absl::StatusOr<QmpDisk> QmpGraph::Find(const DiskRef& disk) const {
   std::set<std::string> roots;
-  if (const std::string named = Named(disk.disk); !named.empty()) {
-    std::set<std::string> seen;
-    std::vector<std::string> open = {named};
-    while (!open.empty()) {
-      const std::string at = std::move(open.back());
-      open.pop_back();
-      if (!seen.insert(at).second) continue;
-      const QmpNode& node = nodes_.at(at);
-      if (node.parents.empty()) roots.insert(at);
-      open.insert(open.end(), node.parents.begin(), node.parents.end());
-    }
-  } else {
-    // Its node is gone, with the file it was given to.
-    for (const auto& [name, node] : nodes_) {
-      if (!node.parents.empty() || (IsProtocol(node.driver) && !node.used)) continue;
-      const auto found = DiskBelow(name, disk);
-      if (found.ok() && IsFileOfVolume(found->active().file, disk.volume_id)) roots.insert(name);
-    }
+  if (const std::string named = Named(disk.disk); !named.empty()) roots = RootsAbove(named);
+  // The node of that name is gone with the file it was given to, or is out of use with it.
+  if (std::none_of(roots.begin(), roots.end(),
+                   [&](const std::string& root) { return nodes_.at(root).used; })) {
+    roots.merge(RootsOf(disk));
   }
   ASSIGN_OR_RETURN(const std::string root, Choose(roots, disk));
   return DiskBelow(root, disk);

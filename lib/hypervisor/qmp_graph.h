@@ -33,6 +33,7 @@ struct QmpNode {
   // How it was opened, as far as QEMU tells.
   bool cache_direct = false;
   bool cache_no_flush = false;
+  bool read_only = false;
   std::string detect_zeroes;
 
   std::map<std::string, std::string> children;  // by the edge: "file", "backing"
@@ -67,6 +68,9 @@ class QmpGraph {
   // HYPERVISOR_MISMATCH when no disk is found, or several.
   absl::StatusOr<QmpDisk> Find(const DiskRef& disk) const;
 
+  // True when some chain has a file of the name `with`, and none of the name `without`.
+  bool HasChain(const std::string& with, const std::string& without) const;
+
   const std::map<std::string, QmpNode>& nodes() const { return nodes_; }
   // Null when there is none of that name.
   const QmpNode* Node(const std::string& name) const;
@@ -76,6 +80,10 @@ class QmpGraph {
   std::string TargetOf(const std::string& job_id) const;
 
  private:
+  // The topmost nodes that stand on the named one.
+  std::set<std::string> RootsAbove(const std::string& named) const;
+  // The topmost nodes that have a file of the volume active.
+  std::set<std::string> RootsOf(const DiskRef& disk) const;
   // The node that was meant by `disk`; empty when no such name is known.
   std::string Named(const std::string& disk) const;
   // Among nodes without parents that may all be meant.

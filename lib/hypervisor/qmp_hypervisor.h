@@ -70,6 +70,13 @@ class QmpHypervisor final : public Hypervisor {
 
   absl::StatusOr<bool> IsMerged(const DiskRef& disk, const QmpDisk& found,
                                 const LayerMerge& merge) const;
+  // Makes durable what was written to that file, in QEMU's own caches and beyond.
+  absl::Status Flush(const DiskRef& disk, const std::string& file);
+  // Lets a job that has moved all data change the chain: nothing of the data can be lost any more.
+  absl::Status FinalizeMerge(const DiskRef& disk, const LayerMerge& merge,
+                             const std::string& job_id);
+  // Closes what is left open of the file that left the chain.
+  absl::Status CloseMerged(const LayerMerge& merge);
   absl::Status StartMerge(const DiskRef& disk, const QmpDisk& found, const LayerMerge& merge,
                           const std::string& job_id);
   absl::Status StartMirror(const DiskRef& disk, const DiskMove& move,

@@ -33,11 +33,12 @@ absl::StatusOr<std::optional<QmpJob>> FindJob(QmpClient* qmp, const std::string&
 }
 
 absl::StatusOr<std::optional<QmpJob>> WaitForJob(QmpClient* qmp, const std::string& id,
-                                                 absl::Duration patience, bool ready_too) {
+                                                 absl::Duration patience,
+                                                 std::string_view or_status) {
   const Deadline deadline(patience);
   for (;;) {
     ASSIGN_OR_RETURN(std::optional<QmpJob> job, FindJob(qmp, id));
-    if (!job.has_value() || job->concluded() || (ready_too && job->status == "ready")) return job;
+    if (!job.has_value() || job->concluded() || job->status == or_status) return job;
     // Until something is told about a job. What was told before this look costs one look more.
     const Deadline look(std::min(deadline.left(), kLookAgain));
     for (bool told = false; !told && !look.passed();) {

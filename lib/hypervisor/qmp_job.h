@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,7 +24,7 @@ namespace cairn {
 struct QmpJob {
   std::string id;
   std::string type;    // "commit", "stream", "mirror"
-  std::string status;  // "running", "ready", "concluded" ...
+  std::string status;  // "running", "ready", "pending", "concluded" ...
   std::string error;   // of one that is concluded; empty: it succeeded
   int64_t done_bytes = 0;
   int64_t total_bytes = 0;
@@ -35,10 +36,11 @@ struct QmpJob {
 // Nothing when there is no job of that name.
 absl::StatusOr<std::optional<QmpJob>> FindJob(QmpClient* qmp, const std::string& id);
 
-// The job when it is concluded (with `ready_too`: or ready), or as it is when `patience` is over;
+// The job when it is concluded or has the status `or_status`, or as it is when `patience` is over;
 // nothing once it is gone.
 absl::StatusOr<std::optional<QmpJob>> WaitForJob(QmpClient* qmp, const std::string& id,
-                                                 absl::Duration patience, bool ready_too = false);
+                                                 absl::Duration patience,
+                                                 std::string_view or_status = {});
 
 // As WaitForJob, for the end of something that takes moments: HYPERVISOR_UNAVAILABLE when the job
 // has not ended within `limit`.

@@ -100,7 +100,7 @@ absl::StatusOr<JobState> QmpHypervisor::Mirror(const DiskRef& disk, const DiskMo
     if (moved) return JobState{.phase = JobState::Phase::kDone};
     RETURN_IF_ERROR(StartMirror(disk, move, target_directory, job_id));
   }
-  ASSIGN_OR_RETURN(job, WaitForJob(qmp_.get(), job_id, patience, /*ready_too=*/true));
+  ASSIGN_OR_RETURN(job, WaitForJob(qmp_.get(), job_id, patience, "ready"));
   if (job.has_value() && !job->concluded()) {
     if (job->status != "ready") return job->State(JobState::Phase::kRunning);
     ASSIGN_OR_RETURN(const nlohmann::json jobs, qmp_->Execute("query-block-jobs"));

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "lib/hypervisor/hypervisor.h"
 #include "lib/hypervisor/qmp_client.h"
 #include "lib/os/process.h"
@@ -21,6 +22,9 @@ namespace cairn::testing {
 
 inline constexpr char kVolume[] = "6f0c1f0e-5a52-4d63-9a53-0a3f1a2b3c4d";
 inline constexpr int64_t kDiskBytes = 16 << 20;
+// For what takes moments.
+inline constexpr absl::Duration kLong = absl::Seconds(30);
+using Phase = JobState::Phase;
 
 // "volume-<id>" for 0, else with the suffix of that layer.
 std::string LayerName(int layer, const std::string& volume = kVolume);

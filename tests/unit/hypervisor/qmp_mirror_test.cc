@@ -8,9 +8,6 @@
 namespace cairn::testing {
 namespace {
 
-using Phase = JobState::Phase;
-
-const absl::Duration kLong = absl::Seconds(30);
 constexpr char kJob[] = "move-1";
 
 class QmpMirrorTest : public ::testing::Test {
