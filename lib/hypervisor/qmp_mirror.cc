@@ -7,6 +7,7 @@
 #include "lib/base/format.h"
 #include "lib/base/json.h"
 #include "lib/base/status.h"
+#include "lib/base/strings.h"
 #include "lib/hypervisor/qmp_hypervisor.h"
 
 namespace cairn {
@@ -125,7 +126,11 @@ absl::Status QmpHypervisor::FinishMirror(const DiskRef& disk, const DiskMove& mo
     RETURN_IF_ERROR(qmp_->Execute("job-complete", {{"id", job_id}}).status());
   }
   ASSIGN_OR_RETURN(job, WaitForEnd(qmp_.get(), job_id, options_.answer_timeout));
-  return MirrorEnded(disk, move, target_directory, job);
+  const bool ended_well = job.has_value() && job->error.empty();
+  const absl::Status moved = MirrorEnded(disk, move, target_directory, job);
+  if (!ended_well || !HasReason(moved, Reason::kHypervisorFailed)) return moved;
+  // The job says that it has moved. Before that is cleared up, nobody may think that it has not.
+  return qmp_->Unavailable(ToStd(moved.message()));
 }
 
 }  // namespace cairn
