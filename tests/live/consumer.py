@@ -6,9 +6,9 @@ Its volumes are attached with `AssistedHypervisor`. Whenever Cairn wants somethi
 such as to switch a disk to a new layer because a snapshot is taken, the operation waits for its
 consumer with a HypervisorStep. The consumer finds it, carries the step out over QMP, and reports.
 
-It keeps nothing in memory or on disk that it could lose. Before it acts it asks QEMU which files are
-open, so it can be killed at any instant and started again: what was done is not done twice, a job
-that goes on is waited for, and what was not done is done then.
+It keeps nothing in memory or on disk that it could lose. Before it acts it asks QEMU which files
+are open, so it can be killed at any instant and started again: what was done is not done twice, a
+job that goes on is waited for, and what was not done is done then.
 
 The stubs of proto/ must be on PYTHONPATH.
 """

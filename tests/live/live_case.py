@@ -3,6 +3,7 @@
 import os
 import random
 import sys
+import time
 import unittest
 
 from cairn.v1 import snapshot_pb2, snapshot_service_pb2, volume_pb2, volume_service_pb2
@@ -205,6 +206,32 @@ class LiveCase(unittest.TestCase):
             verify_disk(self.caller, disk)
         verify_shares(self.caller, self.server,
                       [v for disk in self.disks for v in (disk.volume_id, *disk.copies)])
+
+    def facts(self, disk):
+        """What must be the same after a change that did not take place."""
+        volume = self.caller.full(disk.volume_id)
+        snapshots = self.caller.call('snapshots.ListSnapshots',
+                                     snapshot_service_pb2.ListSnapshotsRequest(
+                                         volume_id=disk.volume_id, page_size=1000)).snapshots
+        maps = {}
+        for path in sorted(self.server.all_files()):
+            if path.endswith('.info'):
+                with open(path, encoding='utf-8') as file:
+                    maps[path] = file.read()
+        return {'state': volume.state, 'share': volume.share, 'size': volume.size_bytes,
+                'active': volume.active_file, 'chain': [file.file for file in volume.chain],
+                'attachments': [(a.id, a.instance_id, a.hypervisor) for a in volume.attachments],
+                'snapshots': {(s.id, s.state, s.file) for s in snapshots},
+                'files': self.server.all_files(), 'maps': maps}
+
+    def assert_facts(self, disk, expected):
+        """What a change that did not take place had prepared is swept in the background."""
+        give_up = time.monotonic() + 15
+        while self.facts(disk) != expected and time.monotonic() < give_up:
+            time.sleep(0.1)
+        self.assertEqual(self.facts(disk), expected)
+        if disk.machine is not None and disk.machine.running:
+            self.assert_open_as_recorded(disk)
 
     def assert_refused(self, reason, function, *arguments, **fields):
         with self.assertRaises(Refused) as caught:

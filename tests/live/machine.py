@@ -1,7 +1,7 @@
 """Real machines with disks: qemu-storage-daemon, and qemu-system-x86_64 under TCG.
 
-A machine has two QMP sockets, one for Cairn and one for the test, and gives each of its disks to the
-test's writer over NBD. It can be killed, and started again with what Cairn says is to be opened then.
+A machine has QMP sockets for Cairn and for the test, and gives each of its disks to the test's
+writer over NBD. It can be killed, and started again with what Cairn says is to be opened then.
 """
 
 import json

@@ -1,8 +1,8 @@
 """What a disk may hold after writes of which some were under way when something happened.
 
-Each block that is written carries a stamp: the disk, its own number, and the number of the write. So
-what a block holds says which write it is from. Each write is known with two ticks of one clock: when
-it was issued and when it was acknowledged. From these follows exactly
+Each block that is written carries a stamp: the disk, its own number, and the number of the write.
+So what a block holds says which write it is from. Each write is known with two ticks of one clock:
+when it was issued and when it was acknowledged. From these follows exactly
 
   what a snapshot may hold: there is one instant, between the call and its answer, at which every
   write was in that had been acknowledged, and none that had not been issued. Whether there is such

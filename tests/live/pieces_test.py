@@ -191,7 +191,7 @@ class PiecesTest(unittest.TestCase):
             instants['base'].check(self.content('share2/three'))
 
     def test_death(self):
-        """What was flushed is there after the death of the machine, in qcow2's cached tables too."""
+        """What was flushed is there after a machine's death, in spite of qcow2's cached tables."""
         self.create('base')
         for _ in range(5):
             machine = self.machine('storage_daemon', 'base', 'qcow2')
