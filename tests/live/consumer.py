@@ -238,7 +238,7 @@ class Consumer:
                     arguments['base-node'] = qmp.node_of(below[0])
                     arguments['backing-file'] = merge.backing_file_name_after
                 command = 'block-stream'
-            qmp.execute(command, **{'job-id': job_id, 'auto-dismiss': False, **arguments})
+            qmp.execute(command, **{'job-id': job_id, **arguments})
         qmp.wait_for_job(job_id, progress=progress)
         if not self.is_merged(qmp, directory, merge):
             raise QmpError(f'{self.leaving_file(merge)} is still in the chain')
@@ -278,12 +278,11 @@ class Consumer:
                                                'node-name': target})
             try:
                 qmp.execute('blockdev-mirror', device=source, target=target, sync='top',
-                            **{'job-id': job_id, 'copy-mode': 'write-blocking',
-                               'auto-dismiss': False})
+                            **{'job-id': job_id, 'copy-mode': 'write-blocking'})
             except QmpError:
                 qmp.execute('blockdev-del', **{'node-name': target})
                 raise
-        qmp.wait_for_job(job_id, until=('ready',), progress=progress)
+        qmp.wait_for_job(job_id, until='ready', progress=progress)
         if qmp.job(job_id) is not None:
             qmp.execute('job-complete', id=job_id)
             qmp.wait_for_job(job_id)

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import types
 import unittest
+import unittest.mock
+import uuid
 
 import setting  # first: it finds the stubs
 import grpc
@@ -19,7 +21,7 @@ from cairn.v1 import operation_pb2, volume_pb2
 from consumer import Consumer
 from machine import KINDS
 from model import BLOCK, Clock, DiskModel, WrongContent, check_one_instant
-from qmp import QmpError
+from qmp import Qmp, QmpError
 from writer import Target, Writer
 
 SIZE = 16 << 20
@@ -47,16 +49,39 @@ class LocalConsumer(Consumer):
     def report(self, operation, **outcome):
         self.reports.append(outcome)
 
+    @staticmethod
+    def operation(**action):
+        return operation_pb2.Operation(
+            id=str(uuid.uuid4()), hypervisor_step=operation_pb2.HypervisorStep(
+                number=1,
+                instructions=[operation_pb2.HypervisorInstruction(volume_id=NAME, **action)]))
+
     def step(self, **action):
         """Carries an instruction out, twice: the second time it is done already."""
-        operation = operation_pb2.Operation(
-            id=NAME, hypervisor_step=operation_pb2.HypervisorStep(
-                number=len(self.reports) + 1,
-                instructions=[operation_pb2.HypervisorInstruction(volume_id=NAME, **action)]))
+        operation = self.operation(**action)
         assert not self.is_done(operation)
         self.carry_out(operation)
         assert self.is_done(operation)
         self.carry_out(operation)
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+class KillingQmp(Qmp):
+    """The connection of a consumer that is killed when QEMU has answered so many commands."""
+
+    def __init__(self, path, commands):
+        self.commands_left = commands + 1  # the first one is of the connection itself
+        super().__init__(path)
+
+    def execute(self, command, **arguments):
+        answer = super().execute(command, **arguments)
+        self.commands_left -= 1
+        if self.commands_left == 0:
+            raise Killed
+        return answer
 
 
 class PiecesTest(unittest.TestCase):
@@ -189,6 +214,79 @@ class PiecesTest(unittest.TestCase):
         self.now().check(self.content('share2/three'))
         with self.assertRaises(WrongContent):
             instants['base'].check(self.content('share2/three'))
+
+    def test_killed_consumer(self):
+        """A consumer is killed after each command that it gives to QEMU; another one carries the
+        step out, and the writer does not notice."""
+        self.create('layer0')
+        os.mkdir(self.path('share2'))
+        machine = self.machine('storage_daemon', 'layer0', 'qcow2')
+        writer = self.write_to(machine)
+        here, there = self.directory, self.path('share2')
+        below, number, survived = 'layer0', 0, set()
+        while len(survived) < 4:
+            number += 1
+            self.assertLess(number, 100)
+            top = f'layer{number}'
+            self.create(os.path.relpath(os.path.join(here, top), self.directory),
+                        backing=(below, 'qcow2'))
+            switch = operation_pb2.SwitchToLayer(
+                file_name=top, file_format=QCOW2, backing_file_name=below,
+                backing_file_format=QCOW2)
+            self.killed_at(number, machine, here, [below], survived, switch_to_layer=switch)
+            writer.wait_for_writes(10)
+            if number % 2:  # below goes up into top, so that again there is one file
+                merge = operation_pb2.MergeLayers(
+                    direction=operation_pb2.MERGE_DIRECTION_STREAM, top_file_name=top,
+                    base_file_name=below, rebased_file_name=top, active_file_name_after=top)
+            else:  # above goes down into below, with another one on top
+                above, top = top, f'{top}a'
+                self.create(os.path.relpath(os.path.join(here, top), self.directory),
+                            backing=(above, 'qcow2'))
+                LocalConsumer(machine, here, []).step(
+                    switch_to_layer=operation_pb2.SwitchToLayer(
+                        file_name=top, file_format=QCOW2, backing_file_name=above,
+                        backing_file_format=QCOW2))
+                writer.wait_for_writes(10)
+                merge = operation_pb2.MergeLayers(
+                    direction=operation_pb2.MERGE_DIRECTION_COMMIT, top_file_name=above,
+                    base_file_name=below, rebased_file_name=top, backing_file_name_after=below,
+                    active_file_name_after=top)
+            self.killed_at((number + 1) // 2, machine, here, [], survived, merge_layers=merge)
+            if number % 2 == 0:
+                LocalConsumer(machine, here, []).step(merge_layers=operation_pb2.MergeLayers(
+                    direction=operation_pb2.MERGE_DIRECTION_STREAM, top_file_name=top,
+                    base_file_name=below, rebased_file_name=top, active_file_name_after=top))
+            moved = os.path.relpath(os.path.join(there, top), self.directory)
+            self.create(moved)
+            self.killed_at(number, machine, here, [top], survived, move_disk=operation_pb2.MoveDisk(
+                file_name=top, target=volume_pb2.ConnectionInfo(
+                    mount_point=there, file_name=top, file_format=QCOW2, size_bytes=SIZE,
+                    qemu_blockdev_json=self.blockdev(moved, 'qcow2'))))
+            self.assert_open(machine, moved)
+            here, there, below = there, here, top
+        writer.stop()
+        self.assertEqual(writer.errors, [])
+        machine.quit()
+        self.now().check(self.content(moved))
+
+    def killed_at(self, command, machine, directory, files, survived, **action):
+        """Kills a consumer after that many commands. `survived`: the directions and actions for
+        which it has given all its commands before that."""
+        kind = next(iter(action))
+        if kind == 'merge_layers':
+            kind = action[kind].direction
+        first = LocalConsumer(machine, directory, files)
+        operation = first.operation(**action)
+        with unittest.mock.patch('consumer.Qmp', lambda path: KillingQmp(path, command)):
+            try:
+                first.carry_out(operation)
+                survived.add(kind)
+            except Killed:
+                pass
+        second = LocalConsumer(machine, directory, files)
+        second.carry_out(operation)
+        self.assertTrue(second.is_done(operation))
 
     def test_death(self):
         """What was flushed is there after a machine's death, in spite of qcow2's cached tables."""
