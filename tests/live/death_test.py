@@ -84,6 +84,7 @@ class DeathTest(LiveCase):
         disk = self.make_disk(form)
         machine = self.machine(kind)
         self.power_on(machine, disk)
+        self.look_on(machine)
         writer = self.write_to(disk)
         for number in range(KILLS):
             writer.wait_for_writes(10)

@@ -8,7 +8,7 @@ import unittest
 
 from cairn.v1 import snapshot_pb2, snapshot_service_pb2, volume_pb2, volume_service_pb2
 from caller import Caller, Refused, Server
-from machine import KINDS
+from machine import KINDS, Onlooker
 from model import Clock, DiskModel
 from setting import CAIRND
 from verify import verify_disk, verify_shares
@@ -48,6 +48,7 @@ class LiveCase(unittest.TestCase):
         self.clock = Clock()
         self.writers = []
         self.writers_made = 0
+        self.onlookers = []
         self.disks = []
         self.server = Server(CAIRND)
         self.addCleanup(self.end)
@@ -103,8 +104,18 @@ class LiveCase(unittest.TestCase):
         machine.start({disk.volume_id: disk.attachment.connection.qemu_blockdev_json
                        for disk in disks})
 
+    def look_on(self, machine):
+        """Somebody else looks at the machine until it is switched off."""
+        onlooker = Onlooker(machine.spare_socket)
+        self.addCleanup(onlooker.stop)
+        self.onlookers.append(onlooker)
+
     def power_off(self, machine, *disks):
         """As a user does: the machine closes its disks, then they are detached."""
+        for onlooker in self.onlookers:
+            onlooker.stop()
+            self.assertIsNone(onlooker.error)
+        self.onlookers.clear()
         machine.quit()
         for disk in disks:
             self.detach(disk)

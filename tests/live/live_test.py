@@ -37,6 +37,7 @@ class LiveTest(LiveCase):
         disk = self.make_disk(form)
         machine = self.machine(kind)
         self.power_on(machine, disk)
+        self.look_on(machine)
         writer = self.write_to(disk)
         first, second, third, fourth = (self.snapshot_after(writer, disk) for _ in range(4))
         self.delete_snapshot(disk, fourth)  # the newest
@@ -84,6 +85,7 @@ class LiveTest(LiveCase):
         disk = self.make_disk(QCOW2)
         machine = self.machine('storage_daemon')
         self.power_on(machine, disk)
+        self.look_on(machine)
         self.write_to(disk)
         for _ in range(OPERATIONS):
             held = sorted(disk.snapshots)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 
 from qmp import Qmp, QmpError
@@ -26,6 +27,30 @@ class Disk:
     @property
     def path(self):
         return json.loads(self.blockdev)['file']['filename']
+
+
+class Onlooker:
+    """Asks the machine all the time which nodes it has, as libvirt and monitoring do, until it is
+    stopped. It must be safe to ask at any instant of a change."""
+
+    def __init__(self, path):
+        self.error = None
+        self._qmp = Qmp(path)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            while not self._stopping.wait(0.005):
+                self._qmp.execute('query-named-block-nodes')
+        except (OSError, QmpError) as error:
+            self.error = error
+
+    def stop(self):
+        self._stopping.set()
+        self._thread.join()
+        self._qmp.close()
 
 
 class Machine:

@@ -19,7 +19,7 @@ import grpc
 
 from cairn.v1 import operation_pb2, volume_pb2
 from consumer import Consumer
-from machine import KINDS
+from machine import KINDS, Onlooker
 from model import BLOCK, Clock, DiskModel, WrongContent, check_one_instant
 from qmp import Qmp, QmpError
 from writer import Target, Writer
@@ -150,6 +150,8 @@ class PiecesTest(unittest.TestCase):
     def steps(self, kind, form):
         self.create('base', form)
         machine = self.machine(kind, 'base', form)
+        onlooker = Onlooker(machine.spare_socket)
+        self.addCleanup(onlooker.stop)
         writer = self.write_to(machine)
         consumer = LocalConsumer(machine, self.directory, ['base', 'one', 'two', 'three'])
         file_format = QCOW2 if form == 'qcow2' else volume_pb2.FILE_FORMAT_RAW
@@ -208,6 +210,8 @@ class PiecesTest(unittest.TestCase):
         machine.remove_export(NAME)
         consumer.step(resize_disk=resize)
         self.model.size = 2 * SIZE
+        onlooker.stop()
+        self.assertIsNone(onlooker.error)
         machine.quit()
 
         instants['base'].check(self.content('base', form))
