@@ -86,7 +86,7 @@ class Caller:
         return self.call('operations.GetOperation', operation_service_pb2.GetOperationRequest(
             operation_id=operation_id)).operation
 
-    def wait(self, operation_id, until=ENDED, timeout=180):
+    def wait(self, operation_id, until=ENDED, timeout=60):
         """Waits for the operation to come to one of the states, or to its end."""
         stream = self.stubs['operations'].WatchOperation(
             operation_service_pb2.WatchOperationRequest(operation_id=operation_id),

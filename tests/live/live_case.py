@@ -55,19 +55,23 @@ class LiveCase(unittest.TestCase):
         self.caller = Caller(self.server)
 
     def end(self):
-        self.log = self.server.log_tail()
+        self.log = self.server.log_tail() + self.log
         self.server.close()
+
+    def close_machine(self, machine):
+        self.log += f'{machine.state()}\n'
+        machine.close()
 
     def run(self, result=None):
         bad = len(result.errors) + len(result.failures)
         super().run(result)
         if len(result.errors) + len(result.failures) > bad:
-            print(f'The end of cairnd\'s log:\n{self.log}', file=sys.stderr)
+            print(f'The end of cairnd\'s log, and the machines:\n{self.log}', file=sys.stderr)
         return result
 
     def machine(self, kind):
         machine = KINDS[kind]()
-        self.addCleanup(machine.close)
+        self.addCleanup(self.close_machine, machine)
         return machine
 
     def share(self, number):
@@ -173,6 +177,7 @@ class LiveCase(unittest.TestCase):
         volume = self.caller.change('volumes.CreateVolume', volume_service_pb2.CreateVolumeRequest(
             source_volume_id=disk.volume_id, **fields)).volume
         disk.copies[volume.id] = disk.model.between(begin, self.clock.tick())
+        disk.copies[volume.id].size = volume.size_bytes  # zeros beyond the source's end
         self.assert_open_as_recorded(disk)
         return volume.id
 

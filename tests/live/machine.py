@@ -159,6 +159,14 @@ class Machine:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
+    def state(self):
+        """For people."""
+        if self.process is None:
+            return f'{type(self).__name__}: never switched on'
+        return (f'{type(self).__name__}: ' +
+                ('running' if self.running else f'ended with {self.process.returncode}') +
+                f' {self.log_tail() if os.path.exists(self.log) else ""}')
+
     def log_tail(self):
         with open(self.log, encoding='utf-8', errors='replace') as file:
             return ''.join(file.readlines()[-20:])
