@@ -1,0 +1,27 @@
+"""What every test program of this level is started with. Import it before anything that needs the
+stubs of the contract:
+
+    PROGRAM --cairnd FILE --stubs DIR [TEST]
+"""
+
+import os
+import sys
+
+
+def _option(name):
+    at = sys.argv.index(name)
+    value = sys.argv[at + 1]
+    del sys.argv[at:at + 2]
+    return value
+
+
+CAIRND = _option('--cairnd')
+STUBS = _option('--stubs')
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [STUBS, os.path.join(HERE, '..', 'support', 'python')]
+
+# The stubs are on the path from here on; gRPC's own package must be told where to look for more.
+# pylint: disable=wrong-import-position
+import grpc
+
+grpc.__path__.append(os.path.join(STUBS, 'grpc'))
