@@ -153,8 +153,7 @@ absl::Status LibvirtHypervisor::SwitchToLayers(const std::vector<DiskSwitch>& sw
     }
     layers.push_back({disk, chain.directory + "/" + one.change.file});
   }
-  if (layers.empty()) return absl::OkStatus();
-  if (layers.size() < switches.size()) {
+  if (!layers.empty() && layers.size() < switches.size()) {
     // No transaction of ours left it so, and now they cannot be of one instant.
     return Mismatch(layers[0].target, "writes to the old layer, but another disk to the new one");
   }
@@ -162,7 +161,12 @@ absl::Status LibvirtHypervisor::SwitchToLayers(const std::vector<DiskSwitch>& sw
   for (const LibvirtDisk& disk : domain.disks) {
     if (named.count(disk.target) == 0) others.push_back(disk.target);
   }
-  return connection_->Snapshot(LibvirtSnapshotXml(layers, others), quiesce);
+  if (!layers.empty()) {
+    RETURN_IF_ERROR(connection_->Snapshot(LibvirtSnapshotXml(layers, others), quiesce));
+  }
+  // The disks have switched, whatever comes of it.
+  connection_->ForgetBacking({named.begin(), named.end()}).IgnoreError();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<LibvirtJob>> LibvirtHypervisor::FindJob(const std::string& disk,
