@@ -63,7 +63,7 @@ class LibvirtMachine {
   struct Disk {
     std::string path;
     FileFormat format = FileFormat::kQcow2;
-    std::string xml;  // more elements of <disk>
+    std::string xml{};  // more elements of <disk>
   };
 
   // Its disks are vda, vdb ... It is gone when libvirt forgets it, unless it is `defined`.

@@ -278,6 +278,16 @@ TEST_F(LibvirtMirrorTest, MovesWithWritesMeanwhile) {
   EXPECT_TRUE(QemuReads(target_.File("l3"), FileFormat::kQcow2, 5 * kMiB, kMiB, 21));
 }
 
+TEST_F(LibvirtMirrorTest, WhatHasMovedIsSafeWithoutAFlushOfTheGuests) {
+  StartWithChain();
+  PrepareTarget();
+  ASSERT_OK(hypervisor_->Mirror(kVda, kMove, target_.path(), "job-1", kLong));
+  ASSERT_OK(hypervisor_->FinishMirror(kVda, kMove, target_.path(), "job-1"));
+  machine_->Kill();
+  std::filesystem::remove(Path("l3"));
+  ExpectContent(target_.path(), "l3");
+}
+
 TEST_F(LibvirtMirrorTest, MovesARawDiskOfADefinedDomain) {
   MakeBase("base", FileFormat::kRaw);
   StartMachine({{Path("base"), FileFormat::kRaw}}, /*defined=*/true);
