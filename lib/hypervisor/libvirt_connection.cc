@@ -1,7 +1,6 @@
 #include "lib/hypervisor/libvirt_connection.h"
 
 #include <fmt/format.h>
-#include <libvirt/libvirt-qemu.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
@@ -48,8 +47,6 @@ struct DomainFree {
   void operator()(virDomainPtr domain) const { virDomainFree(domain); }
 };
 using DomainRef = std::unique_ptr<virDomain, DomainFree>;
-
-using CString = std::unique_ptr<char, decltype(&free)>;
 
 // What went wrong last in this thread; copied, because the next call forgets it.
 struct LibvirtError {
@@ -208,9 +205,9 @@ absl::Status LibvirtConnection::Call(absl::Duration limit, const std::string& at
       fmt::format("{}: no answer within {}", attempted, absl::FormatDuration(limit)));
 }
 
-template <typename Ask>
-absl::Status LibvirtConnection::AskDomain(const std::string& attempted, Ask ask) {
-  return Call(limit_, attempted, [attempted, ask](Shared& shared) -> absl::Status {
+absl::Status LibvirtConnection::AskDomain(const std::string& attempted,
+                                          std::function<int(_virDomain*)> ask) {
+  return Call(limit_, attempted, [attempted, ask = std::move(ask)](Shared& shared) -> absl::Status {
     ASSIGN_OR_RETURN(DomainRef domain, shared.FindDomain(attempted));
     if (ask(domain.get()) < 0) return shared.LastFailure(attempted, domain.get());
     return absl::OkStatus();
@@ -220,7 +217,7 @@ absl::Status LibvirtConnection::AskDomain(const std::string& attempted, Ask ask)
 absl::StatusOr<LibvirtDomain> LibvirtConnection::Domain() {
   auto xml = std::make_shared<std::string>();
   RETURN_IF_ERROR(AskDomain("its XML", [xml](virDomainPtr domain) {
-    CString text(virDomainGetXMLDesc(domain, 0), &free);
+    std::unique_ptr<char, decltype(&free)> text(virDomainGetXMLDesc(domain, 0), &free);
     if (text == nullptr) return -1;
     *xml = text.get();
     return 0;
@@ -312,37 +309,6 @@ absl::Status LibvirtConnection::Resize(const std::string& disk, int64_t size_byt
                                                  static_cast<unsigned long long>(size_bytes),
                                                  VIR_DOMAIN_BLOCK_RESIZE_BYTES);
                    });
-}
-
-absl::StatusOr<std::string> LibvirtConnection::AskMonitor(const std::string& attempted,
-                                                          const std::string& command,
-                                                          unsigned int flags) {
-  auto answer = std::make_shared<std::string>();
-  RETURN_IF_ERROR(AskDomain(attempted, [answer, command, flags](virDomainPtr domain) {
-    char* text = nullptr;
-    if (virDomainQemuMonitorCommand(domain, command.c_str(), &text, flags) < 0) return -1;
-    CString owner(text, &free);
-    if (text != nullptr) *answer = text;
-    return 0;
-  }));
-  return *answer;
-}
-
-absl::Status LibvirtConnection::Flush(const LibvirtDisk& disk) {
-  const std::string attempted = fmt::format("flushing disk {}", disk.target);
-  ASSIGN_OR_RETURN(std::string disks, AskMonitor(attempted, R"({"execute":"query-block"})",
-                                                 VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT));
-  const std::string node = FindBlockNode(disks, disk.alias);
-  if (node.empty()) {
-    return Failure(Reason::kHypervisorFailed,
-                   fmt::format("{}: QEMU shows no disk {}", attempted, disk.alias));
-  }
-  ASSIGN_OR_RETURN(std::string words, AskMonitor(attempted, fmt::format("qemu-io {} flush", node),
-                                                 VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP));
-  if (words.find_first_not_of(" \r\n") != std::string::npos) {
-    return Failure(Reason::kHypervisorFailed, fmt::format("{}: {}", attempted, words));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace cairn

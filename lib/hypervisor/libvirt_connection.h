@@ -17,6 +17,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,6 +28,8 @@
 #include "lib/hypervisor/call_thread.h"
 #include "lib/hypervisor/hypervisor.h"
 #include "lib/hypervisor/libvirt_domain_xml.h"
+
+struct _virDomain;  // libvirt's virDomain
 
 namespace cairn {
 
@@ -64,6 +68,10 @@ class LibvirtConnection {
   // What QEMU has in memory of the disk's active file gets written and synced. libvirt has no call
   // for that: this goes past it to QEMU's monitor, which "taints" the domain in libvirt's log.
   absl::Status Flush(const LibvirtDisk& disk);
+  // In the definition of a domain that has one libvirt writes down, with a switch, the file below the
+  // new layer. The machine could not start once that has been merged: these disks' definitions name
+  // only the active file again.
+  absl::Status ForgetBacking(const std::vector<std::string>& disks);
 
  private:
   struct Shared;
@@ -73,9 +81,9 @@ class LibvirtConnection {
                     std::unique_ptr<CallThread> thread)
       : shared_(std::move(shared)), limit_(limit), thread_(std::move(thread)) {}
   absl::Status Call(absl::Duration limit, const std::string& attempted, Question question);
-  // With the domain looked up. What the question shares with the caller it holds by shared_ptr.
-  template <typename Ask>
-  absl::Status AskDomain(const std::string& attempted, Ask ask);
+  // With the domain looked up; `ask` answers as libvirt does, below 0 for a failure. What it shares
+  // with the caller it holds by shared_ptr.
+  absl::Status AskDomain(const std::string& attempted, std::function<int(_virDomain*)> ask);
   absl::StatusOr<std::string> AskMonitor(const std::string& attempted, const std::string& command,
                                          unsigned int flags);
 

@@ -1,5 +1,6 @@
 #include "lib/hypervisor/libvirt_domain_xml.h"
 
+#include <algorithm>
 #include <pugixml.hpp>
 #include <sstream>
 
@@ -30,9 +31,9 @@ LibvirtDisk DiskOf(const pugi::xml_node& node) {
   return disk;
 }
 
-std::string Print(const pugi::xml_document& document) {
+std::string Print(const pugi::xml_node& node) {
   std::ostringstream text;
-  document.save(text, "", pugi::format_raw | pugi::format_no_declaration);
+  node.print(text, "", pugi::format_raw | pugi::format_no_declaration);
   return std::move(text).str();
 }
 
@@ -58,6 +59,19 @@ absl::StatusOr<LibvirtDomain> ParseLibvirtDomain(const std::string& xml) {
     domain.disks.push_back(DiskOf(disk));
   }
   return domain;
+}
+
+std::vector<std::string> LibvirtDisksWithoutBacking(const std::string& xml,
+                                                    const std::vector<std::string>& targets) {
+  pugi::xml_document document;
+  std::vector<std::string> disks;
+  if (!document.load_buffer(xml.data(), xml.size())) return disks;
+  for (pugi::xml_node disk : document.child("domain").child("devices").children("disk")) {
+    const std::string target = disk.child("target").attribute("dev").value();
+    if (std::find(targets.begin(), targets.end(), target) == targets.end()) continue;
+    if (disk.remove_child("backingStore")) disks.push_back(Print(disk));
+  }
+  return disks;
 }
 
 std::string FindBlockNode(const std::string& query_block, const std::string& alias) {

@@ -38,6 +38,11 @@ struct LibvirtDomain {
 // INTERNAL when it is no domain's XML.
 absl::StatusOr<LibvirtDomain> ParseLibvirtDomain(const std::string& xml);
 
+// The <disk> elements of those targets, for virDomainUpdateDeviceFlags, that name files below the
+// active one, without these.
+std::vector<std::string> LibvirtDisksWithoutBacking(const std::string& xml,
+                                                    const std::vector<std::string>& targets);
+
 // The block node on which the device of that alias stands, in QEMU's answer to `query-block`; empty:
 // none.
 std::string FindBlockNode(const std::string& query_block, const std::string& alias);

@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "lib/base/status.h"
+#include "lib/hypervisor/libvirt_chain.h"
 #include "lib/hypervisor/libvirt_connection.h"
 #include "lib/hypervisor/libvirt_domain_xml.h"
 #include "lib/os/deadline.h"
@@ -19,16 +20,6 @@ namespace {
 
 // How often a job is looked at: each look is a question to QEMU, of well under a millisecond.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
-
-std::string_view DirectoryOf(std::string_view path) { return path.substr(0, path.rfind('/')); }
-std::string_view NameOf(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
-// Whether both name one directory, by its name alone.
-bool SameDirectory(std::string_view a, std::string_view b) {
-  while (a.size() > 1 && a.back() == '/') a.remove_suffix(1);
-  while (b.size() > 1 && b.back() == '/') b.remove_suffix(1);
-  return a == b;
-}
 
 std::string_view JobName(LibvirtJob::Kind kind) {
   switch (kind) {
@@ -65,32 +56,14 @@ class LibvirtHypervisor : public Hypervisor {
   absl::Status Resize(const DiskRef& disk, const DiskResize& resize) override;
 
  private:
-  // A disk whose files are all in one directory.
-  struct Chain {
-    std::string directory;
-    std::vector<std::string> names;
-    std::vector<std::string> references;  // what libvirt finds each of them by
-    LibvirtDisk disk;
-
-    const std::optional<LibvirtDisk::Mirror>& mirror() const { return disk.mirror; }
-    size_t Find(std::string_view name) const {
-      return static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
-    }
-    bool Has(std::string_view name) const { return Find(name) < names.size(); }
-    // Whether `below` is what `above` stands on; empty: it stands on nothing.
-    bool StandsOn(std::string_view above, std::string_view below) const {
-      size_t next = Find(above) + 1;
-      return next < names.size() ? names[next] == below : next == names.size() && below.empty();
-    }
-  };
   absl::Status Mismatch(const std::string& disk, const std::string& what) const {
     return connection_->Failure(Reason::kHypervisorMismatch, fmt::format("disk {} {}", disk, what));
   }
-  absl::StatusOr<Chain> ChainIn(const LibvirtDomain& domain, const std::string& disk) const;
-  absl::StatusOr<Chain> LookAtChain(const std::string& disk);
-  absl::StatusOr<bool> IsMerged(const std::string& disk, const Chain& chain,
+  absl::StatusOr<LibvirtChain> LookAtChain(const std::string& disk);
+  absl::StatusOr<bool> IsMerged(const std::string& disk, const LibvirtChain& chain,
                                 const LayerMerge& merge) const;
-  absl::Status BeginMerge(const std::string& disk, const Chain& chain, const LayerMerge& merge);
+  absl::Status BeginMerge(const std::string& disk, const LibvirtChain& chain,
+                          const LayerMerge& merge);
   // The disk's job, which must be of this kind.
   absl::StatusOr<std::optional<LibvirtJob>> FindJob(const std::string& disk, LibvirtJob::Kind kind);
   // After begin() failed with `failure`: no error when such a job is there now, begun by another.
@@ -102,36 +75,13 @@ class LibvirtHypervisor : public Hypervisor {
   std::set<std::string> seen_jobs_;
 };
 
-absl::StatusOr<LibvirtHypervisor::Chain> LibvirtHypervisor::ChainIn(const LibvirtDomain& domain,
-                                                                    const std::string& disk) const {
-  auto found = std::find_if(domain.disks.begin(), domain.disks.end(),
-                            [&](const LibvirtDisk& d) { return d.target == disk; });
-  if (found == domain.disks.end()) return Mismatch(disk, "is not there");
-  Chain chain;
-  chain.disk = *found;
-  for (const LibvirtFile& file : found->files) {
-    if (file.path.empty() || file.path[0] != '/') return Mismatch(disk, "is not made of files");
-    std::string directory(DirectoryOf(file.path));
-    if (chain.names.empty()) chain.directory = directory;
-    if (!SameDirectory(chain.directory, directory)) {
-      return Mismatch(disk, fmt::format("has open {}/{} and {} in another directory",
-                                        chain.directory, chain.names.back(), file.path));
-    }
-    chain.names.emplace_back(NameOf(file.path));
-    chain.references.push_back(file.index.empty() ? file.path
-                                                  : fmt::format("{}[{}]", disk, file.index));
-  }
-  if (chain.names.empty()) return Mismatch(disk, "has no file open");
-  return chain;
-}
-
-absl::StatusOr<LibvirtHypervisor::Chain> LibvirtHypervisor::LookAtChain(const std::string& disk) {
+absl::StatusOr<LibvirtChain> LibvirtHypervisor::LookAtChain(const std::string& disk) {
   ASSIGN_OR_RETURN(LibvirtDomain domain, connection_->Domain());
-  return ChainIn(domain, disk);
+  return FindLibvirtChain(*connection_, domain, disk);
 }
 
 absl::StatusOr<DiskState> LibvirtHypervisor::Look(const DiskRef& disk) {
-  ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
+  ASSIGN_OR_RETURN(LibvirtChain chain, LookAtChain(disk.disk));
   ASSIGN_OR_RETURN(int64_t size_bytes, connection_->Capacity(disk.disk));
   return DiskState{std::move(chain.directory), std::move(chain.names), size_bytes};
 }
@@ -143,7 +93,7 @@ absl::Status LibvirtHypervisor::SwitchToLayers(const std::vector<DiskSwitch>& sw
   bool quiesce = false;
   for (const DiskSwitch& one : switches) {
     const std::string& disk = one.disk.disk;
-    ASSIGN_OR_RETURN(Chain chain, ChainIn(domain, disk));
+    ASSIGN_OR_RETURN(LibvirtChain chain, FindLibvirtChain(*connection_, domain, disk));
     named.insert(disk);
     quiesce = quiesce || one.change.quiesce;
     if (chain.names[0] == one.change.file) continue;
@@ -153,8 +103,7 @@ absl::Status LibvirtHypervisor::SwitchToLayers(const std::vector<DiskSwitch>& sw
     }
     layers.push_back({disk, chain.directory + "/" + one.change.file});
   }
-  if (layers.empty()) return absl::OkStatus();
-  if (layers.size() < switches.size()) {
+  if (!layers.empty() && layers.size() < switches.size()) {
     // No transaction of ours left it so, and now they cannot be of one instant.
     return Mismatch(layers[0].target, "writes to the old layer, but another disk to the new one");
   }
@@ -162,7 +111,12 @@ absl::Status LibvirtHypervisor::SwitchToLayers(const std::vector<DiskSwitch>& sw
   for (const LibvirtDisk& disk : domain.disks) {
     if (named.count(disk.target) == 0) others.push_back(disk.target);
   }
-  return connection_->Snapshot(LibvirtSnapshotXml(layers, others), quiesce);
+  if (!layers.empty()) {
+    RETURN_IF_ERROR(connection_->Snapshot(LibvirtSnapshotXml(layers, others), quiesce));
+  }
+  // The disks have switched, whatever comes of it.
+  connection_->ForgetBacking({named.begin(), named.end()}).IgnoreError();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<LibvirtJob>> LibvirtHypervisor::FindJob(const std::string& disk,
@@ -184,7 +138,7 @@ absl::Status LibvirtHypervisor::UnlessBegun(const std::string& disk, LibvirtJob:
   return job.ok() && job->has_value() ? absl::OkStatus() : failure;
 }
 
-absl::StatusOr<bool> LibvirtHypervisor::IsMerged(const std::string& disk, const Chain& chain,
+absl::StatusOr<bool> LibvirtHypervisor::IsMerged(const std::string& disk, const LibvirtChain& chain,
                                                  const LayerMerge& merge) const {
   const bool commit = merge.direction == MergeDirection::kCommit;
   const std::string& leaving = commit ? merge.top : merge.base;
@@ -202,7 +156,7 @@ absl::StatusOr<bool> LibvirtHypervisor::IsMerged(const std::string& disk, const 
                               merge.backing_after.empty() ? "nothing" : merge.backing_after));
 }
 
-absl::Status LibvirtHypervisor::BeginMerge(const std::string& disk, const Chain& chain,
+absl::Status LibvirtHypervisor::BeginMerge(const std::string& disk, const LibvirtChain& chain,
                                            const LayerMerge& merge) {
   if (merge.direction == MergeDirection::kCommit) {
     return connection_->BeginCommit(disk, chain.references[chain.Find(merge.top)],
@@ -235,7 +189,7 @@ absl::StatusOr<JobState> LibvirtHypervisor::Merge(const DiskRef& disk, const Lay
       absl::SleepFor(std::min(kLookInterval, deadline.left()));
       continue;
     }
-    ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
+    ASSIGN_OR_RETURN(LibvirtChain chain, LookAtChain(disk.disk));
     const bool seen = seen_jobs_.erase(job_id) > 0;
     ASSIGN_OR_RETURN(bool merged, IsMerged(disk.disk, chain, merge));
     if (merged) {
@@ -265,19 +219,19 @@ absl::StatusOr<JobState> LibvirtHypervisor::Mirror(const DiskRef& disk, const Di
   const Deadline deadline(patience);
   for (;;) {
     ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk.disk, LibvirtJob::Kind::kCopy));
-    ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
+    ASSIGN_OR_RETURN(LibvirtChain chain, LookAtChain(disk.disk));
     if (chain.names[0] != move.file) {
       return Mismatch(disk.disk, fmt::format("writes to {}, not {}", chain.names[0], move.file));
     }
-    if (job && chain.mirror() && !SameDirectory(chain.mirror()->path, target)) {
+    if (job && chain.disk.mirror && !SamePath(chain.disk.mirror->path, target)) {
       return connection_->Failure(Reason::kHypervisorFailed,
                                   fmt::format("disk {} is being copied to {} by another job",
-                                              disk.disk, chain.mirror()->path));
+                                              disk.disk, chain.disk.mirror->path));
     }
     if (job) {
       seen_jobs_.insert(job_id);
       const bool ready =
-          chain.mirror() && chain.mirror()->ready && job->done_bytes == job->total_bytes;
+          chain.disk.mirror && chain.disk.mirror->ready && job->done_bytes == job->total_bytes;
       if (ready || deadline.passed()) {
         return JobState{ready ? JobState::Phase::kReady : JobState::Phase::kRunning,
                         job->done_bytes, job->total_bytes};
@@ -286,7 +240,7 @@ absl::StatusOr<JobState> LibvirtHypervisor::Mirror(const DiskRef& disk, const Di
       continue;
     }
     const bool seen = seen_jobs_.erase(job_id) > 0;
-    if (SameDirectory(chain.directory, target_directory)) return JobState{JobState::Phase::kDone};
+    if (SamePath(chain.directory, target_directory)) return JobState{JobState::Phase::kDone};
     if (seen) {
       return connection_->Failure(
           Reason::kHypervisorFailed,
@@ -306,22 +260,21 @@ absl::Status LibvirtHypervisor::FinishMirror(const DiskRef& disk, const DiskMove
                                              const std::string& target_directory,
                                              const std::string& job_id) {
   ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk.disk, LibvirtJob::Kind::kCopy));
-  ASSIGN_OR_RETURN(Chain chain, LookAtChain(disk.disk));
-  const bool moved =
-      chain.names[0] == move.file && SameDirectory(chain.directory, target_directory);
+  ASSIGN_OR_RETURN(LibvirtChain chain, LookAtChain(disk.disk));
+  const bool moved = chain.names[0] == move.file && SamePath(chain.directory, target_directory);
   if (moved && !job) {
     seen_jobs_.erase(job_id);
     return absl::OkStatus();
   }
   const std::string target = target_directory + "/" + move.file;
-  if (!job || !chain.mirror() || !SameDirectory(chain.mirror()->path, target)) {
+  if (!job || !chain.disk.mirror || !SamePath(chain.disk.mirror->path, target)) {
     return Mismatch(disk.disk, fmt::format("has open {}/{} and is not being copied to {}",
                                            chain.directory, chain.names[0], target));
   }
   RETURN_IF_ERROR(connection_->EndJob(disk.disk, /*pivot=*/true));
   seen_jobs_.erase(job_id);
-  ASSIGN_OR_RETURN(Chain after, LookAtChain(disk.disk));
-  if (!SameDirectory(after.directory, target_directory)) {
+  ASSIGN_OR_RETURN(LibvirtChain after, LookAtChain(disk.disk));
+  if (!SamePath(after.directory, target_directory)) {
     return connection_->Failure(Reason::kHypervisorFailed,
                                 fmt::format("disk {} still has {}/{} open after the move to {}",
                                             disk.disk, after.directory, after.names[0], target));

@@ -13,6 +13,7 @@
 #include <signal.h>
 
 #include <filesystem>
+#include <iterator>
 #include <set>
 #include <string>
 #include <utility>
@@ -63,7 +64,7 @@ class LibvirtMachine {
   struct Disk {
     std::string path;
     FileFormat format = FileFormat::kQcow2;
-    std::string xml;  // more elements of <disk>
+    std::string xml{};  // more elements of <disk>
   };
 
   // Its disks are vda, vdb ... It is gone when libvirt forgets it, unless it is `defined`.
@@ -101,13 +102,9 @@ class LibvirtMachine {
   void Kill() {
     if (pid_ == 0) return;
     kill(pid_, SIGKILL);
-    const std::string stat = fmt::format("/proc/{}/stat", std::exchange(pid_, 0));
+    const std::string process = fmt::format("/proc/{}", std::exchange(pid_, 0));
     Deadline deadline(absl::Seconds(20));
-    // "pid (name) Z": the process has ended, its parent has not taken note.
-    for (std::string text = ReadFile(stat); !text.empty(); text = ReadFile(stat)) {
-      if (text.substr(text.rfind(')') + 2, 1) == "Z") break;
-      ASSERT_FALSE(deadline.passed()) << name_ << " does not end";
-    }
+    while (!HasEnded(process)) ASSERT_FALSE(deadline.passed()) << name_ << " does not end";
   }
   const std::string& name() const { return name_; }
   int pid() const { return pid_; }
@@ -131,6 +128,17 @@ class LibvirtMachine {
   }
 
  private:
+  // Ended is also what its parent has not taken note of: "pid (name) Z". The first thread alone says
+  // nothing, others may have the files open still.
+  static bool HasEnded(const std::string& process) {
+    const std::string stat = ReadFile(process + "/stat");
+    if (stat.empty()) return true;
+    std::error_code ignored;
+    std::filesystem::directory_iterator threads(process + "/task", ignored);
+    return stat.substr(stat.rfind(')') + 2, 1) == "Z" &&
+           std::distance(begin(threads), end(threads)) <= 1;
+  }
+
   // HMP's qemu-io goes through the device's own back end, as a guest's write does; what it says of
   // success goes to QEMU's log, so the tests read what was written.
   void QemuIo(int number, const std::string& command) const {

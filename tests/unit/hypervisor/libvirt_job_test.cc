@@ -78,6 +78,24 @@ TEST_F(LibvirtJobTest, CommitsIntoARawBase) {
   EXPECT_TRUE(QemuReads(Path("base"), FileFormat::kRaw, 0, 2 * kMiB, 11));
 }
 
+TEST_F(LibvirtJobTest, CommitsInADomainThatNamesItsWholeChain) {
+  MakeBase("base", FileFormat::kRaw);
+  MakeLayer("l1", "base", FileFormat::kRaw);
+  MakeLayer("l2", "l1");
+  MakeLayer("l3", "l2");
+  StartMachine({{Path("l3"), FileFormat::kQcow2,
+                 fmt::format("<backingStore type='file'><format type='qcow2'/><source file='{}'/>"
+                             "<backingStore type='file'><format type='qcow2'/><source file='{}'/>"
+                             "<backingStore type='file'><format type='raw'/><source file='{}'/>"
+                             "<backingStore/></backingStore></backingStore></backingStore>",
+                             Path("l2"), Path("l1"), Path("base"))}});
+  auto hypervisor = Connect();
+  ASSERT_OK_AND_ASSIGN(JobState job, hypervisor->Merge(kVda, kCommitMiddle, "job-1", kLong));
+  EXPECT_EQ(job.phase, Phase::kDone);
+  EXPECT_THAT(Files(*hypervisor, kVda), ElementsAre("l3", "l1", "base"));
+  ExpectBacking("l3", "l1", FileFormat::kQcow2);
+}
+
 TEST_F(LibvirtJobTest, StreamsUpWithABaseBelow) {
   StartWithChain();
   ASSERT_OK_AND_ASSIGN(JobState job, hypervisor_->Merge(kVda, kStreamUpper, "job-1", kLong));
@@ -258,6 +276,16 @@ TEST_F(LibvirtMirrorTest, MovesWithWritesMeanwhile) {
   ExpectContent(target_.path(), "l3");
   EXPECT_TRUE(QemuReads(target_.File("l3"), FileFormat::kQcow2, 4 * kMiB, kMiB, 20));
   EXPECT_TRUE(QemuReads(target_.File("l3"), FileFormat::kQcow2, 5 * kMiB, kMiB, 21));
+}
+
+TEST_F(LibvirtMirrorTest, WhatHasMovedIsSafeWithoutAFlushOfTheGuests) {
+  StartWithChain();
+  PrepareTarget();
+  ASSERT_OK(hypervisor_->Mirror(kVda, kMove, target_.path(), "job-1", kLong));
+  ASSERT_OK(hypervisor_->FinishMirror(kVda, kMove, target_.path(), "job-1"));
+  machine_->Kill();
+  std::filesystem::remove(Path("l3"));
+  ExpectContent(target_.path(), "l3");
 }
 
 TEST_F(LibvirtMirrorTest, MovesARawDiskOfADefinedDomain) {

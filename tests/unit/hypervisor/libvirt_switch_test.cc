@@ -134,6 +134,27 @@ TEST_F(LibvirtSwitchTest, DoesNotSwitchWhatItCannotQuiesce) {
   EXPECT_THAT(machine_->OpenFiles(share_.path()), UnorderedElementsAre("base"));
 }
 
+TEST_F(LibvirtSwitchTest, ADefinedDomainStartsAgainAfterTheFileBelowHasBeenMerged) {
+  MakeBase("base");
+  StartMachine({{Path("base")}}, /*defined=*/true);
+  auto hypervisor = Connect();
+  SwitchTo(*hypervisor, "l1", "base");
+  machine_->Write(0, 0, kMiB, 1);
+  SwitchTo(*hypervisor, "l2", "l1");
+  machine_->Kill();
+  ExpectGoneSoon([&] { return hypervisor->Look(kVda).status(); });
+
+  // As Cairn does while nobody has it open.
+  RunTool({"qemu-img", "commit", "-q", "-d", "-f", "qcow2", "-b", Path("base"), Path("l1")});
+  RunTool({"qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "base", "-F", "qcow2", Path("l2")});
+  std::filesystem::remove(Path("l1"));
+  libvirtd_->Virsh({"start", "--paused", machine_->name()});
+  EXPECT_THAT(Files(*hypervisor, kVda), ElementsAre("l2", "base"));
+  libvirtd_->Virsh({"undefine", machine_->name()});
+  libvirtd_->Virsh({"destroy", machine_->name()});
+  EXPECT_TRUE(QemuReads(Path("l2"), FileFormat::kQcow2, 0, kMiB, 1));
+}
+
 TEST_F(LibvirtSwitchTest, ResizesUpward) {
   MakeBase("base");
   StartMachine({{Path("base")}});
