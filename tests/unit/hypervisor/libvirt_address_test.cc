@@ -33,19 +33,6 @@ TEST(LibvirtAddress, TakesNothingThatRunsAProgramHere) {
   }
 }
 
-TEST(LibvirtAddress, NamesTheDomainAndTheDisk) {
-  HypervisorAddress address = WithUri("qemu:///system");
-  address.domain.clear();
-  absl::Status status = CheckLibvirtAddress(address);
-  ASSERT_THAT(status, HasReasonOf(Reason::kInvalidField));
-  EXPECT_EQ(GetErrorDetails(status)->metadata["field"], "hypervisor.domain");
-  address = WithUri("qemu:///system");
-  address.disk.clear();
-  status = CheckLibvirtAddress(address);
-  ASSERT_THAT(status, HasReasonOf(Reason::kInvalidField));
-  EXPECT_EQ(GetErrorDetails(status)->metadata["field"], "hypervisor.disk");
-}
-
 #ifndef CAIRN_LIBVIRT
 TEST(LibvirtAddress, SaysThatThisBuildHasNoLibvirt) {
   absl::Status status = ConnectLibvirt(WithUri("qemu:///system"), {}).status();
