@@ -53,7 +53,6 @@ class DiskPlan {
     const std::string above = chain_[at + 1].file;
     Change(LayerMerge{MergeDirection::kCommit, chain_[at].file, below.file, above, below.file,
                       below.image.format});
-    plan_.steps.push_back(CheckBackingStep{view_.share, above, below.file});
     Drop(at);
   }
 
@@ -70,7 +69,6 @@ class DiskPlan {
       merge.backing_format_after = chain_[top - 2].image.format;
     }
     Change(merge);
-    plan_.steps.push_back(CheckBackingStep{view_.share, merge.rebased, merge.backing_after});
     Drop(top - 1);
   }
 

@@ -33,7 +33,7 @@ struct SnapshotMember {
 Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesce);
 
 // Removes the layer of a snapshot and every other that no snapshot needs, except the active one:
-//   each: the hypervisor merges it down -> its header is checked | map | unlink
+//   each: the hypervisor merges it down | map | unlink
 // When the snapshot's layer is the active one, then either the file below is merged up into it, or
 // `fresh` is put on top first, whichever moves less data.
 // `thick_base`: the base is to stay, because its space is allocated.

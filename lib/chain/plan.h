@@ -119,8 +119,8 @@ struct UngrowImageStep {
   bool operator==(const UngrowImageStep&) const = default;
 };
 
-// A layer must name this backing file now; IMAGE_MISMATCH else. Stands before files are removed that
-// a hypervisor, or a consumer, has taken out of the chain.
+// A layer must name this backing file now; IMAGE_MISMATCH else. What is asked of the files before a
+// hypervisor, or a consumer, is believed.
 struct CheckBackingStep {
   std::string share;
   std::string layer;

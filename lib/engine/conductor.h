@@ -60,7 +60,8 @@ class Conductor {
   // All content is there and durable: the operation goes on.
   void ContentComplete(const std::string& operation_id);
 
-  void Stop(absl::Duration grace);
+  // False: a thread is stuck in a question to a machine.
+  bool Stop(absl::Duration grace);
 
  private:
   struct Submission;

@@ -50,7 +50,7 @@ bool Conductor::ChangesThreads(LiveOperation& op, const Step& step) {
     MutexLock lock(&mutex_);
     reported = op.reported.has_value();
   }
-  const bool on_disks = IsOnDisks(step) && !op.detached && !reported;
+  const bool on_disks = IsOnDisks(step) && !op.detached && !op.merged && !reported;
   return std::exchange(op.on_disks, on_disks) != on_disks;
 }
 
@@ -59,9 +59,9 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::OnDisks(LiveOperati
                                                                      const Step& step) {
   const auto* change = std::get_if<ChangeDisksStep>(&step);
   if (change != nullptr && !op.on_disks) {
-    if (!op.detached) return TakeReport(op, *change);
-    RETURN_IF_ERROR(FinishDetached(op, *change));
-    op.detached = false;
+    if (!op.detached && !op.merged) return TakeReport(op, *change);
+    RETURN_IF_ERROR(op.detached ? FinishDetached(op, *change) : LooksDone(op, *change));
+    op.detached = op.merged = false;
     RETURN_IF_ERROR(RecordDone(op, *change));
     return std::nullopt;
   }
@@ -81,6 +81,9 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::OnDisks(LiveOperati
   switch (answer.outcome) {
     case Machines::Outcome::kDone:
       op.looks = 0;
+      // Its word is not enough where a file is going to be removed for it.
+      op.merged = change != nullptr && MergeOf(*change) != nullptr;
+      if (op.merged) return Outcome::kOtherThreads;
       if (change != nullptr) RETURN_IF_ERROR(RecordDone(op, *change));
       return std::nullopt;
     case Machines::Outcome::kGoesOn:
@@ -217,8 +220,8 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::AwaitConsumer(
         record.consumer_step = ConsumerStepNumber(op.plan, op.next_step);
         record.cancellable = !cancelling && op.next_step == op.plan.no_return;
       }));
-  spdlog::info("operation={} volume={} waits for its consumer: {}", op.id, op.volume_id,
-               DescribeStep(step));
+  spdlog::warn("operation={} volume={} waits for its consumer, step {}: {}", op.id, op.volume_id,
+               ConsumerStepNumber(op.plan, op.next_step), DescribeStep(step));
   watchers_.Notify(op.Seen());
   if (cancelling) AnswerCancels(op);
   op.taken = false;

@@ -367,6 +367,7 @@ bool Conductor::Undo(LiveOperation& op) {
   for (const Step& step : op.settled ? op.plan.undo_settled : op.plan.undo) {
     absl::Status status;
     if (IsOnDisks(step)) {
+      if (!op.asked && !op.recovered) continue;  // the machine has nothing to undo
       status = machines_.CarryOut(step, {.operation_id = op.id, .cancel = {}, .asked = &op.asked})
                    .status();
     } else {
@@ -495,7 +496,7 @@ void Conductor::ContentComplete(const std::string& operation_id) {
   if (!op->taken.exchange(true)) Resume(op);
 }
 
-void Conductor::Stop(absl::Duration grace) {
+bool Conductor::Stop(absl::Duration grace) {
   const auto idle_until = [this](absl::Time until) {
     while (absl::Now() < until) {
       {
@@ -505,7 +506,7 @@ void Conductor::Stop(absl::Duration grace) {
       absl::SleepFor(absl::Milliseconds(5));
     }
   };
-  if (stopping_.exchange(true)) return;
+  if (stopping_.exchange(true)) return true;
   idle_until(absl::Now() + grace);
   std::vector<LivePtr> left;
   {
@@ -519,7 +520,8 @@ void Conductor::Stop(absl::Duration grace) {
   // here.
   core_->catalog().CommitAndWait({}).IgnoreError();
   control_.Shutdown(absl::Seconds(1));
-  machines_.executor().Shutdown(absl::Seconds(1));
+  constexpr absl::Duration kMachineGrace = absl::Seconds(2);
+  return machines_.executor().Shutdown(kMachineGrace);
 }
 
 }  // namespace cairn

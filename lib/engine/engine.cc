@@ -331,7 +331,7 @@ void EngineImpl::RescanPool(const std::string& name, std::function<void(absl::St
 
 bool EngineImpl::Stop(absl::Duration grace) {
   if (stopped_.exchange(true)) return !stuck_;
-  conductor_.Stop(grace);
+  if (!conductor_.Stop(grace)) stuck_ = true;
   timer_.Stop();
   constexpr absl::Duration kLaneGrace = absl::Seconds(2);
   if (!core_->ShutdownBetween(kLaneGrace)) stuck_ = true;

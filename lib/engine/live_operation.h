@@ -39,6 +39,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // Of steps on disks in use.
   bool on_disks = false;             // it belongs to the threads that ask machines
   bool detached = false;             // the step at hand is to be done without the machine
+  bool merged = false;               // the machine says so, the headers are still to be looked at
   bool asked = false;                // a machine may have been told to change something
   bool refused_by_consumer = false;  // it said that it did nothing
   int looks = 0;                     // at the job at hand, so far

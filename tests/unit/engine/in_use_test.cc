@@ -84,8 +84,13 @@ TEST_F(InUseTest, AMachineThatDoesNotAnswerIsFoundOutBeforeAnythingIsChanged) {
   Open();
   machine_.SetUp(false);
   const std::string before = Observe(engine_);
-  EXPECT_THAT(engine_.Do(NewSnapshot(id_)), HasReasonOf(Reason::kHypervisorUnavailable));
-  EXPECT_EQ(Observe(engine_), before);
+  for (const Request& request :
+       {Request(NewSnapshot(id_)), Request(NewVolume({}, 0, testing::FromVolume(id_))),
+        Request(ExtendVolumeRequest{.volume_id = id_, .size_bytes = 2 * kMiB}),
+        Request(MigrateVolumeRequest{.volume_id = id_, .share = {}})}) {
+    EXPECT_THAT(engine_.Do(request), HasReasonOf(Reason::kHypervisorUnavailable));
+    EXPECT_EQ(Observe(engine_), before);
+  }
 }
 
 TEST_F(InUseTest, AMachineWithOtherFilesOpenIsLeftAlone) {
@@ -203,7 +208,8 @@ TEST_F(InUseTest, AMergeUpwardIsCancelled) {
     return change == "merge" ? Fault::kGoOn : Fault::kNone;
   };
   const std::string op = Begin(Delete(snapshot));
-  Until(op, [&](const OperationRecord& o) { return machine_.HasBeenTold("merge") && o.cancellable; });
+  Until(op,
+        [&](const OperationRecord& o) { return machine_.HasBeenTold("merge") && o.cancellable; });
   std::promise<absl::StatusOr<OperationPtr>> cancelled;
   engine_->Cancel(op, [&](auto answer) { cancelled.set_value(std::move(answer)); });
   EXPECT_OK(cancelled.get_future().get());
