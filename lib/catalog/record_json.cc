@@ -293,6 +293,7 @@ std::string RecordToJson(const SnapshotRecord& record) {
       {"created_in_use", record.created_in_use},
       {"quiesced", record.quiesced},
       {"group_id", TextToJson(record.group_id)},
+      {"temporary", record.temporary},
       {"created_by", TextToJson(record.created_by)},
       {"create_time", TimeText(record.create_time)},
       {"update_time", TimeText(record.update_time)},
@@ -374,6 +375,7 @@ absl::StatusOr<SnapshotRecord> SnapshotFromJson(std::string_view text) {
   in.Bool("created_in_use", &record.created_in_use);
   in.Bool("quiesced", &record.quiesced);
   in.Text("group_id", &record.group_id);
+  in.Bool("temporary", &record.temporary);
   in.Text("created_by", &record.created_by);
   in.Time("create_time", &record.create_time);
   in.Time("update_time", &record.update_time);

@@ -133,6 +133,7 @@ struct SnapshotRecord {
   bool created_in_use = false;
   bool quiesced = false;
   std::string group_id;
+  bool temporary = false;  // of the engine's own: goes when what it was taken for has ended
   absl::Time create_time;
   absl::Time update_time;
   int64_t revision = 0;

@@ -102,6 +102,7 @@ class EngineImpl : public Engine {
   bool IsUnused(const std::string& address) const;
   void FollowSharesFiles();
   void TendShares();
+  void RemoveTemporarySnapshots(bool running);
   void FirstProbes();
   // Measures and scans one share, on its lane; `done` may be empty.
   void Survey(Share* share, std::function<void(absl::Status)> done);
@@ -184,6 +185,7 @@ absl::Status EngineImpl::Begin() {
   CheckTools();
   FirstProbes();
   RETURN_IF_ERROR(conductor_.TakeUpUnfinished());
+  RemoveTemporarySnapshots(/*running=*/false);
   TendShares();
   const EngineOptions& options = core_->options();
   timer_.RunEvery(kTendPeriod, [this] { TendShares(); });
@@ -202,10 +204,28 @@ absl::Status EngineImpl::Begin() {
     auto sweep = [this](const absl::Status& admitted) {
       if (!admitted.ok()) return;
       conductor_.SweepEnded(absl::Now() - core_->options().operation_retention);
+      RemoveTemporarySnapshots(/*running=*/true);
     };
     conductor_.control().Submit({.run = sweep}).IgnoreError();  // the next period does it otherwise
   });
   return absl::OkStatus();
+}
+
+// Those of exports that a crash, or a machine that did not answer, has left behind. One that is still
+// being read holds its volume, so its deletion waits.
+void EngineImpl::RemoveTemporarySnapshots(bool running) {
+  constexpr absl::Duration kTimeToOpenIt = absl::Minutes(1);
+  const absl::Time before = absl::Now() - kTimeToOpenIt;
+  ListQuery query{.filter = {}, .order_by = {}, .page_size = 1000, .page_token = {}};
+  do {
+    auto page = core_->catalog().ListSnapshots(query, "");
+    if (!page.ok()) return;
+    for (const SnapshotPtr& snapshot : page->items) {
+      if (!snapshot->temporary || (running && snapshot->create_time > before)) continue;
+      RemoveTemporarySnapshot(conductor_, snapshot->id);
+    }
+    query.page_token = page->next_page_token;
+  } while (!query.page_token.empty());
 }
 
 // All shares at once, and not for ever: a dead server must not keep the others from serving.

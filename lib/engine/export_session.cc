@@ -1,6 +1,7 @@
 #include "lib/engine/export_session.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
@@ -41,9 +42,6 @@ absl::StatusOr<ExportSource> Resolve(Core& core, ExportRequest& request) {
                        volume->state != VolumeState::kDeleting &&
                        volume->state != VolumeState::kError;
     if (!whole) return WrongState(*volume, "export");
-    for (const Attachment& attachment : volume->attachments) {
-      if (attachment.access == AccessMode::kReadWrite) return InUse(*volume, "export");
-    }
     source = {volume->id, volume->active_file, volume->size_bytes};
   }
   if (request.chunk_bytes == 0) request.chunk_bytes = kChunkDefault;
@@ -70,11 +68,17 @@ class Export : public std::enable_shared_from_this<Export> {
  public:
   Export(Core* core, Conductor* conductor, Timer* timer, ExportRequest request)
       : core_(core), conductor_(conductor), timer_(timer), request_(std::move(request)) {}
+  // Nobody reads any more: what was frozen for it melts.
+  ~Export() {
+    if (is_temporary_) RemoveTemporarySnapshot(*conductor_, request_.snapshot_id);
+  }
 
   using OpenedFn = std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)>;
   using PieceFn = std::function<void(absl::StatusOr<ExportSession::Piece>)>;
 
   void Open(OpenedFn done);
+  // Of a volume that is being written to: takes a snapshot and opens that.
+  void Freeze(OpenedFn done);
   void Next(PieceFn done);
   void Close();
 
@@ -88,7 +92,8 @@ class Export : public std::enable_shared_from_this<Export> {
   Conductor* const conductor_;
   Timer* const timer_;
   ExportRequest request_;
-  std::string address_;  // of the share
+  bool is_temporary_ = false;  // the snapshot is
+  std::string address_;        // of the share
   int64_t position_ = 0;
   int64_t end_ = 0;
   ContentTotal total_;
@@ -116,6 +121,26 @@ class OpenExportSession : public ExportSession {
 absl::Status Export::Submit(Task task) {
   ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address_));
   return share->Submit(Lane::kBulk, std::move(task));
+}
+
+void Export::Freeze(OpenedFn done) {
+  CreateSnapshotRequest freeze;
+  freeze.volume_id = std::exchange(request_.volume_id, "");
+  freeze.snapshot_id = NewId();
+  freeze.name = "temporary, of an export";
+  freeze.temporary = true;
+  request_.snapshot_id = freeze.snapshot_id;
+  const auto taken = [self = shared_from_this(), done](const absl::StatusOr<OperationPtr>& taken) {
+    if (!taken.ok()) return done(taken.status());
+    if (!(*taken)->error.ok()) return done((*taken)->error);
+    self->is_temporary_ = true;
+    self->Open(done);
+  };
+  conductor_->Submit(std::move(freeze), {.request_id = {}, .requested_by = "an export"},
+                     [conductor = conductor_, taken](const absl::StatusOr<OperationPtr>& accepted) {
+                       if (!accepted.ok()) return taken(accepted);
+                       conductor->watchers().Wait((*accepted)->id, absl::InfiniteFuture(), taken);
+                     });
 }
 
 void Export::Open(OpenedFn once) {
@@ -263,7 +288,26 @@ void Export::Close() {
 
 void OpenExport(Core* core, Conductor* conductor, Timer* timer, ExportRequest request,
                 std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)> done) {
-  std::make_shared<Export>(core, conductor, timer, std::move(request))->Open(std::move(done));
+  auto source = Resolve(*core, request);
+  if (!source.ok()) return done(source.status());
+  VolumePtr volume = core->catalog().FindVolume(source->volume_id);
+  const bool written =
+      volume != nullptr && !request.volume_id.empty() &&
+      std::any_of(volume->attachments.begin(), volume->attachments.end(),
+                  [](const Attachment& a) { return a.access == AccessMode::kReadWrite; });
+  auto session = std::make_shared<Export>(core, conductor, timer, std::move(request));
+  if (written) return session->Freeze(std::move(done));
+  session->Open(std::move(done));
+}
+
+void RemoveTemporarySnapshot(Conductor& conductor, const std::string& snapshot_id) {
+  conductor.Submit(DeleteSnapshotRequest{.snapshot_id = snapshot_id, .allow_missing = true},
+                   {.request_id = {}, .requested_by = "an export"},
+                   [snapshot_id](const absl::StatusOr<OperationPtr>& accepted) {
+                     if (accepted.ok()) return;
+                     spdlog::warn("snapshot={} of an export stays for now: {}", snapshot_id,
+                                  Describe(accepted.status()));
+                   });
 }
 
 }  // namespace cairn

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "lib/engine/conductor.h"
@@ -13,11 +14,15 @@
 
 namespace cairn {
 
+// A volume that is being written to is read through a temporary snapshot, which goes with the session.
 // Holds the volume shared from when `done` is called until the session is dropped, or until nobody
 // has asked for a piece for a minute: a reader that went to sleep must not hold up the volume's
 // operations.
 void OpenExport(Core* core, Conductor* conductor, Timer* timer, ExportRequest request,
                 std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)> done);
+
+// Deletes a snapshot that an export took for itself; one that is gone is no error.
+void RemoveTemporarySnapshot(Conductor& conductor, const std::string& snapshot_id);
 
 }  // namespace cairn
 

@@ -70,6 +70,7 @@ static void Fields(S& r, F&& field) {
     field("quiesce", r.quiesce);
     field("group_id", r.group_id);
     field("more", r.more);
+    field("temporary", r.temporary);
   } else if constexpr (std::is_same_v<T, RevertToSnapshotRequest>) {
     field("discard_newer", r.discard_newer);
   }

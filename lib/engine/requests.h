@@ -102,6 +102,7 @@ struct CreateSnapshotRequest {
   bool quiesce = false;
   std::string group_id;
   std::vector<SnapshotGroupMember> more{};  // taken at the same instant
+  bool temporary = false;                   // SnapshotRecord::temporary
 };
 
 struct UpdateSnapshotRequest {

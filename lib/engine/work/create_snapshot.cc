@@ -51,6 +51,7 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
       record.size_bytes = volume->size_bytes;
       record.layer = LayerFileName(member.volume_id, member.snapshot_id);
       record.group_id = r().group_id;
+      record.temporary = r().temporary;
       record.created_by = operation_id_;
       record.create_time = record.update_time = core_.clock().Now();
       admission.records.put_snapshots.push_back(std::move(record));

@@ -244,8 +244,8 @@ inline bool SameRecord(const SnapshotRecord& a, const SnapshotRecord& b) {
   return a.id == b.id && a.volume_id == b.volume_id && a.name == b.name && a.labels == b.labels &&
          a.state == b.state && a.state_reason == b.state_reason && a.size_bytes == b.size_bytes &&
          a.file == b.file && a.layer == b.layer && a.created_in_use == b.created_in_use &&
-         a.quiesced == b.quiesced && a.group_id == b.group_id && a.create_time == b.create_time &&
-         a.update_time == b.update_time;
+         a.quiesced == b.quiesced && a.temporary == b.temporary && a.group_id == b.group_id &&
+         a.create_time == b.create_time && a.update_time == b.update_time;
 }
 
 inline bool SameRecord(const OperationRecord& a, const OperationRecord& b) {

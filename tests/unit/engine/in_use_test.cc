@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/engine/in_use_fixture.h"
+#include "tests/unit/engine/sessions_of_tests.h"
 
 namespace cairn {
 namespace {
@@ -18,6 +19,12 @@ auto Once(const std::string& at, Fault fault) {
   return [at, fault, left = 1](const std::string& change) mutable {
     return change == at && left-- > 0 ? fault : Fault::kNone;
   };
+}
+
+ExportRequest Whole(const std::string& volume_id) {
+  ExportRequest request;
+  request.volume_id = volume_id;
+  return request;
 }
 
 DeleteSnapshotRequest Delete(const std::string& snapshot_id) {
@@ -296,6 +303,39 @@ TEST_F(InUseTest, ACloneIsGivenUpAfterTheSourceWasFrozen) {
   ExpectSound();
   EXPECT_EQ(engine_.Volume(id_)->chain.size(), 2u);
   EXPECT_EQ(machine_.disk().files[0], engine_.Volume(id_)->active_file);
+}
+
+TEST_F(InUseTest, AnExportReadsATemporarySnapshot) {
+  Make(VolumeFormat::kQcow2);
+  Open();
+  Write(0, 1);
+  ASSERT_OK_AND_ASSIGN(auto session, testing::StartExport(engine_, Whole(id_)));
+  const auto snapshots = engine_->records().SnapshotsOf(id_);
+  ASSERT_EQ(snapshots.size(), 1u);
+  EXPECT_TRUE(snapshots[0]->temporary);
+  Write(0, 2);
+  ASSERT_OK_AND_ASSIGN(ExportSession::Piece piece, testing::NextPiece(*session));
+  EXPECT_EQ(piece.chunk.data.substr(0, testing::kPiece), std::string(testing::kPiece, 1));
+  session.reset();
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (!engine_->records().SnapshotsOf(id_).empty() && absl::Now() < until) {
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  EXPECT_TRUE(engine_->records().SnapshotsOf(id_).empty());
+}
+
+TEST_F(InUseTest, ATemporarySnapshotIsRemovedAfterARestart) {
+  Make(VolumeFormat::kQcow2);
+  Open();
+  CreateSnapshotRequest request = NewSnapshot(id_);
+  request.temporary = true;
+  ASSERT_OK(engine_.Do(request));
+  engine_.Restart();
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (!engine_->records().SnapshotsOf(id_).empty() && absl::Now() < until) {
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  EXPECT_TRUE(engine_->records().SnapshotsOf(id_).empty());
 }
 
 TEST_F(InUseTest, AGroupInUseBelongsToOneMachine) {
