@@ -1,6 +1,7 @@
 #include "lib/hypervisor/call_thread.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <map>
 #include <system_error>
@@ -48,6 +49,13 @@ LeftBehind& TheLeftBehind() {
 
 }  // namespace
 
+void BlockSigpipe() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
 struct CallThread::State {
   std::string name;
   Mutex mutex;
@@ -67,7 +75,10 @@ absl::StatusOr<std::unique_ptr<CallThread>> CallThread::Start(const std::string&
   auto state = std::make_shared<State>();
   state->name = name;
   try {
-    std::thread([state] { Serve(state); }).detach();
+    std::thread([state] {
+      BlockSigpipe();
+      Serve(state);
+    }).detach();
   } catch (const std::system_error& error) {
     return Error(Reason::kHypervisorUnavailable,
                  fmt::format("no thread for calls to {}: {}", name, error.what()),

@@ -20,6 +20,10 @@
 
 namespace cairn {
 
+// For a thread that calls such a library: what it writes to a peer that has died must not end this
+// process.
+void BlockSigpipe();
+
 class CallThread {
  public:
   // HYPERVISOR_UNAVAILABLE when too many calls of that name were left behind and still hang, or no

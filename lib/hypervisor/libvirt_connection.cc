@@ -26,6 +26,7 @@ absl::Status StartLibvirt() {
   }
   try {
     std::thread([] {
+      BlockSigpipe();
       // A round fails only if its poll does; a later one may do.
       for (;;) {
         if (virEventRunDefaultImpl() < 0) absl::SleepFor(absl::Seconds(1));

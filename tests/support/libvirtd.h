@@ -13,7 +13,6 @@
 #include <signal.h>
 
 #include <filesystem>
-#include <iterator>
 #include <set>
 #include <string>
 #include <utility>
@@ -133,10 +132,13 @@ class LibvirtMachine {
   static bool HasEnded(const std::string& process) {
     const std::string stat = ReadFile(process + "/stat");
     if (stat.empty()) return true;
-    std::error_code ignored;
-    std::filesystem::directory_iterator threads(process + "/task", ignored);
-    return stat.substr(stat.rfind(')') + 2, 1) == "Z" &&
-           std::distance(begin(threads), end(threads)) <= 1;
+    int threads = 0;
+    std::error_code error;
+    std::filesystem::directory_iterator thread(process + "/task", error);
+    for (; !error && thread != std::filesystem::directory_iterator(); thread.increment(error)) {
+      ++threads;
+    }
+    return stat.substr(stat.rfind(')') + 2, 1) == "Z" && threads <= 1;
   }
 
   // HMP's qemu-io goes through the device's own back end, as a guest's write does; what it says of

@@ -1,6 +1,8 @@
 #include "lib/hypervisor/call_thread.h"
 
+#include <errno.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <memory>
 #include <thread>
@@ -8,6 +10,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "lib/os/deadline.h"
+#include "lib/os/spawn.h"
 #include "tests/support/matchers.h"
 
 namespace cairn::testing {
@@ -24,6 +27,16 @@ TEST(CallThread, RunsOneCallAfterTheOther) {
   EXPECT_EQ(*sum, 3);
   EXPECT_EQ(first, second);
   EXPECT_NE(first, std::this_thread::get_id());
+}
+
+TEST(CallThread, SurvivesAWriteToAPeerThatHasDied) {
+  ASSERT_OK_AND_ASSIGN(auto thread, CallThread::Start("calls"));
+  ASSERT_OK_AND_ASSIGN(Pipe pipe, MakePipe());
+  pipe.read.Reset();
+  int error = 0;
+  EXPECT_TRUE(
+      thread->Run([&] { error = write(pipe.write.get(), "x", 1) < 0 ? errno : 0; }, kAmple));
+  EXPECT_EQ(error, EPIPE);
 }
 
 TEST(CallThread, LeavesBehindWhatDoesNotComeBack) {
