@@ -27,9 +27,12 @@ enum class MergeDirection {
   kStream,  // the lower file's content goes up into the upper one, the lower leaves the chain
 };
 
-// Two neighbouring files of the chain become one. The active file stays the active file: with
-// kCommit `top` is never active, so that after the death of the hypervisor at any instant the
-// headers tell whether it was done.
+// Two neighbouring files of the chain become one. With kCommit `top` is never the active file, after
+// whose commit and the death of the hypervisor nobody could tell where the guest's last writes are.
+//
+// Until the hypervisor has said that it is done the file that is to leave the chain stays, and the
+// header of `rebased` proves nothing: QEMU 7.2 writes it while tables of the merged data may still be
+// in its memory. A commit can be done again then, a stream taken back by naming `base` again.
 struct LayerMerge {
   MergeDirection direction = MergeDirection::kCommit;
   std::string top;
@@ -40,6 +43,7 @@ struct LayerMerge {
   // What it names: with kCommit `base`, with kStream what `base` names; empty: nothing.
   std::string backing_after;
   FileFormat backing_format_after = FileFormat::kRaw;
+  FileFormat base_format = FileFormat::kRaw;
   bool operator==(const LayerMerge&) const = default;
 };
 

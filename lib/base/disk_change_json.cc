@@ -22,6 +22,7 @@ static void Fields(S& change, F&& field) {
     field("rebased", change.rebased);
     field("backing_after", change.backing_after);
     field("backing_format_after", change.backing_format_after);
+    field("base_format", change.base_format);
   } else if constexpr (std::is_same_v<T, DiskResize>) {
     field("file", change.file);
     field("size_bytes", change.size_bytes);

@@ -52,7 +52,7 @@ class DiskPlan {
     const ChainLink below = chain_[at - 1];
     const std::string above = chain_[at + 1].file;
     Change(LayerMerge{MergeDirection::kCommit, chain_[at].file, below.file, above, below.file,
-                      below.image.format});
+                      below.image.format, below.image.format});
     Drop(at);
   }
 
@@ -68,6 +68,7 @@ class DiskPlan {
       merge.backing_after = chain_[top - 2].file;
       merge.backing_format_after = chain_[top - 2].image.format;
     }
+    merge.base_format = chain_[top - 1].image.format;
     Change(merge);
     Drop(top - 1);
   }
@@ -117,9 +118,8 @@ class DiskPlan {
 
 // A stream moves what the lower file holds, a commit what the upper one holds; only a clear
 // advantage is worth that the upper one grows.
-bool StreamIsBetter(const Chain& chain, bool thick_base) {
+bool StreamIsBetter(const Chain& chain) {
   const size_t top = chain.size() - 1;
-  if (top == 1 && thick_base) return false;
   return chain[top - 1].image.physical_bytes * 2 <= chain[top].image.physical_bytes;
 }
 
@@ -159,7 +159,7 @@ Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesc
 
 Plan PlanDeleteSnapshotInUse(const ChainView& view, const std::string& snapshot_id,
                              const std::string& attachment_id, const std::string& fresh,
-                             bool thick_base) {
+                             bool may_stream) {
   const InfoMap before = view.map_or_new();
   InfoMap after = before;
   after.layers.erase(snapshot_id);
@@ -167,7 +167,7 @@ Plan PlanDeleteSnapshotInUse(const ChainView& view, const std::string& snapshot_
   const std::string layer = found == before.layers.end() ? "" : found->second;
   DiskPlan disk(view, attachment_id);
   if (layer == view.active().file) {
-    if (StreamIsBetter(view.chain, thick_base)) {
+    if (may_stream && StreamIsBetter(view.chain)) {
       disk.StreamUp();
       // The snapshot below, if there is one, lies directly below the active file now.
       for (auto& [id, of] : after.layers) {

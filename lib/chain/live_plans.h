@@ -6,7 +6,8 @@
 //     file that lay below. So no active layer is committed downward with a pivot, after which nobody
 //     could tell which of two files has the guest's last writes: an empty layer is put on top, and
 //     what was active is merged as one in the middle;
-//   - whether a merge was done stands in the header of the file above.
+//   - a file that was merged away stays until the hypervisor has said that all is durable: then the
+//     merge can be done again, or taken back, whatever the headers say.
 // The price: one layer that no snapshot needs may stay on top; the next change merges it.
 #ifndef CAIRN_LIB_CHAIN_LIVE_PLANS_H_
 #define CAIRN_LIB_CHAIN_LIVE_PLANS_H_
@@ -36,10 +37,10 @@ Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesc
 //   each: the hypervisor merges it down | map | unlink
 // When the snapshot's layer is the active one, then either the file below is merged up into it, or
 // `fresh` is put on top first, whichever moves less data.
-// `thick_base`: the base is to stay, because its space is allocated.
+// `may_stream`: the former is possible.
 Plan PlanDeleteSnapshotInUse(const ChainView& view, const std::string& snapshot_id,
                              const std::string& attachment_id, const std::string& fresh,
-                             bool thick_base);
+                             bool may_stream);
 
 // Freezes the volume's present content: `fresh` takes the writes, and what no snapshot needs is
 // merged. From the plan's end on `frozen` and what lies below it stay as they are.

@@ -178,12 +178,13 @@ absl::Status Conductor::FinishDetached(LiveOperation& op, const ChangeDisksStep&
   return absl::OkStatus();
 }
 
+// The headers may say that it was done; whether all of it is on the files nobody knows. The file that
+// was to go is still there.
 absl::Status Conductor::FinishMerge(LiveOperation& op, const std::string& share,
                                     const LayerMerge& merge) {
-  absl::Status done =
-      Run(op, CheckBackingStep{share, merge.rebased, merge.backing_after}, /*cancellable=*/false);
-  if (!HasReason(done, Reason::kImageMismatch)) return done;
   if (merge.direction == MergeDirection::kStream) {
+    RETURN_IF_ERROR(Run(op, RepointStep{share, merge.top, merge.base, merge.base_format},
+                        /*cancellable=*/false));
     return Error(Reason::kInterrupted,
                  "the machine was gone before the merge had ended, nothing has changed; repeat it",
                  {{"volume", op.volume_id}});

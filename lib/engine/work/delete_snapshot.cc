@@ -62,7 +62,7 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     if (position < 0 || !machine.has_value()) return PlanDeleteSnapshot(view, snapshot->id);
     return PlanDeleteSnapshotInUse(view, snapshot->id, machine->id,
                                    LayerFileName(volume->id, operation_id_),
-                                   volume->format == VolumeFormat::kRawThick);
+                                   MayStream(*volume, *machine));
   }
 
   void Began(Transaction& records) override {
@@ -133,6 +133,13 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
       return WrongState(volume, "delete a snapshot of");
     }
     return LiveUse(volume, "delete a snapshot of");
+  }
+
+  // libvirt ends a stream before what it moved is durable, and a machine that dies then is started
+  // again without it. A base whose space is allocated is to stay.
+  static bool MayStream(const VolumeRecord& volume, const Attachment& machine) {
+    return machine.hypervisor.kind != HypervisorAddress::Kind::kLibvirt &&
+           !(volume.format == VolumeFormat::kRawThick && volume.chain.size() == 2);
   }
 
   // What is not needed any more when this snapshot is gone.

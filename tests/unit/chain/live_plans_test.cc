@@ -48,7 +48,7 @@ TEST(LivePlansTest, AGroupIsSwitchedAtOnceAndWhatIsNotInUseOnlyGetsItsLayer) {
 }
 
 TEST(LivePlansTest, AMiddleSnapshotIsMergedDownByTheMachine) {
-  Plan plan = PlanDeleteSnapshotInUse(MakeView({"S1", "S2", "S3"}), "S2", "att", "fresh", false);
+  Plan plan = PlanDeleteSnapshotInUse(MakeView({"S1", "S2", "S3"}), "S2", "att", "fresh", true);
   EXPECT_THAT(Words(plan.steps),
               ElementsAre("asking the hypervisor of attachment att what it has open",
                           "the hypervisor merges volume-v.S2 into volume-v.S1",
@@ -58,7 +58,7 @@ TEST(LivePlansTest, AMiddleSnapshotIsMergedDownByTheMachine) {
   const auto& change = std::get<ChangeDisksStep>(plan.steps[1]);
   EXPECT_EQ(std::get<LayerMerge>(change.instructions[0].change),
             (LayerMerge{MergeDirection::kCommit, "volume-v.S2", "volume-v.S1", "volume-v.S3",
-                        "volume-v.S1", FileFormat::kQcow2}));
+                        "volume-v.S1", FileFormat::kQcow2, FileFormat::kQcow2}));
 }
 
 // The active layer is never committed: a fresh one is put on top first.
@@ -80,7 +80,7 @@ TEST(LivePlansTest, TheNewestSnapshotIsMergedDownUnderAFreshLayer) {
 TEST(LivePlansTest, AnAlmostEmptyFileBelowIsMergedUp) {
   ChainView view = MakeView({"S1", "S2"});
   view.chain[1].image.physical_bytes = 10;
-  Plan plan = PlanDeleteSnapshotInUse(view, "S2", "att", "fresh", false);
+  Plan plan = PlanDeleteSnapshotInUse(view, "S2", "att", "fresh", true);
   EXPECT_THAT(
       Words(plan.steps),
       ElementsAre("asking the hypervisor of attachment att what it has open",
@@ -91,29 +91,31 @@ TEST(LivePlansTest, AnAlmostEmptyFileBelowIsMergedUp) {
   const auto& change = std::get<ChangeDisksStep>(plan.steps[1]);
   EXPECT_EQ(std::get<LayerMerge>(change.instructions[0].change),
             (LayerMerge{MergeDirection::kStream, "volume-v.S2", "volume-v.S1", "volume-v.S2",
-                        "volume-v", FileFormat::kRaw}));
+                        "volume-v", FileFormat::kRaw, FileFormat::kQcow2}));
 
   view = MakeView({"S1"});
   view.chain[0].image.physical_bytes = 10;
-  plan = PlanDeleteSnapshotInUse(view, "S1", "att", "fresh", false);
+  plan = PlanDeleteSnapshotInUse(view, "S1", "att", "fresh", true);
   const auto& last = std::get<ChangeDisksStep>(plan.steps[1]);
   EXPECT_EQ(std::get<LayerMerge>(last.instructions[0].change).backing_after, "");
-  // What is thick stays.
-  plan = PlanDeleteSnapshotInUse(view, "S1", "att", "volume-v.f", true);
+  // Where that is not possible, as with a base that is to stay.
+  plan = PlanDeleteSnapshotInUse(view, "S1", "att", "volume-v.f", false);
   EXPECT_EQ(std::get<MakeImageStep>(plan.steps[1]).file, "volume-v.f");
 }
 
 // One layer that no snapshot needs may stay on top, and goes with the next change.
 TEST(LivePlansTest, EarlierFreshLayersAreMergedLowestFirst) {
-  Plan plan = PlanDeleteSnapshotInUse(MakeView({"a", "S1"}), "S1", "att", "volume-v.b", false);
+  Plan plan = PlanDeleteSnapshotInUse(MakeView({"a", "S1"}), "S1", "att", "volume-v.b", true);
   EXPECT_THAT(Words(plan.steps),
               ElementsAre("asking the hypervisor of attachment att what it has open",
                           "creating volume-v.b (QCOW2, 4 KiB)",
                           "the hypervisor switches from volume-v.S1 to volume-v.b",
                           "writing the map volume-v.info active=volume-v.b S1",
+                          "the hypervisor merges volume-v.a into volume-v",
+                          "the hypervisor merges volume-v.S1 into volume-v",
                           "writing the map volume-v.info active=volume-v.b",
                           "removing volume-v.S1, volume-v.a"));
-  plan = PlanDeleteSnapshotInUse(MakeView({"S1", "S2", "a"}), "S1", "att", "volume-v.b", false);
+  plan = PlanDeleteSnapshotInUse(MakeView({"S1", "S2", "a"}), "S1", "att", "volume-v.b", true);
   EXPECT_THAT(
       Words(plan.steps),
       ElementsAre("asking the hypervisor of attachment att what it has open",

@@ -182,6 +182,29 @@ TEST_F(InUseTest, AMergeThatTheDeadMachineDidNotEndIsEndedOnTheFiles) {
   EXPECT_TRUE(Reads(1, 2));
 }
 
+// QEMU names the new backing file before all that it has moved is on the files, and dies.
+TEST_F(InUseTest, HeadersOfADeadMachineAreNotBelieved) {
+  Make(VolumeFormat::kQcow2);
+  Open();
+  Write(0, 9);
+  ASSERT_OK_AND_ASSIGN(const std::string snapshot, engine_.Snapshot(id_));
+  for (int piece = 1; piece < 13; ++piece) Write(piece, 5);  // so that the base is merged upward
+  machine_.fault = [](const std::string& change) {
+    return change == "merge" ? Fault::kGoOn : Fault::kNone;
+  };
+  const std::string op = Begin(Delete(snapshot));
+  Until(op, [&](const OperationRecord&) { return machine_.HasBeenTold("merge"); });
+  machine_.SetUp(false);
+  UntilItWaits(op);
+  testing::RunTool({"qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "", engine_.ActivePath(id_)});
+  ASSERT_OK(ForceDetach());
+  EXPECT_THAT(UntilEnd(op)->error, HasReasonOf(Reason::kInterrupted));
+  EXPECT_EQ(engine_.FindSnapshot(snapshot)->state, SnapshotState::kAvailable);
+  ExpectSound();
+  EXPECT_TRUE(Reads(0, 9));
+  EXPECT_TRUE(Reads(12, 5));
+}
+
 TEST_F(InUseTest, AMergeDownwardThatFailsLeavesTheVolumeAndCanBeRepeated) {
   Make();
   Open();
