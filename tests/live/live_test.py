@@ -7,6 +7,7 @@ CAIRN_SEED replays a run; CAIRN_LIVE_OPERATIONS says how many changes the random
 
 import os
 import sys
+import time
 import unittest
 import uuid
 
@@ -94,12 +95,20 @@ class LiveTest(LiveCase):
             expected = disk.model.between(begin, self.clock.tick())
             self.assertEqual(len(data), disk.model.size)
             expected.check(disk.model.read(data))
+            self.wait_for_rest(disk)
             self.assert_open_as_recorded(disk)
             # At most one layer more, for the writes of the meantime.
             self.assertLessEqual(len(self.caller.full(disk.volume_id).chain), 2)
         self.assert_wrote_well()
         self.power_off(machine, disk)
         self.assert_all_holds()
+
+    def wait_for_rest(self, disk):
+        """The temporary snapshot is still being deleted when the stream has ended."""
+        give_up = time.monotonic() + 30
+        while self.caller.full(disk.volume_id).current_operation:
+            self.assertLess(time.monotonic(), give_up)
+            time.sleep(0.02)
 
     def test_random(self):
         """Snapshots are taken and deleted in any order."""
