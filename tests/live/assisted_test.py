@@ -13,7 +13,7 @@ import unittest
 
 import setting  # first: it finds the stubs
 from cairn.v1 import operation_pb2, operation_service_pb2, snapshot_service_pb2
-from cairn.v1 import volume_pb2, volume_service_pb2
+from cairn.v1 import snapshot_pb2, volume_pb2, volume_service_pb2
 from caller import ENDED
 from consumer import Consumer
 from live_case import QCOW2, RAW, SIZE, LiveCase
@@ -294,6 +294,44 @@ class AssistedTest(LiveCase):
         operation = self.caller.wait(operation.id)
         self.assertEqual(operation.state, SUCCEEDED, operation)
         disk.snapshots[operation.snapshot.id] = disk.model.between(begin, self.clock.tick())
+        self.finish(machine, disk)
+
+    def test_merge_is_broken_off(self):
+        """The base has been written to: the snapshot is lost, and is deleted once more."""
+        disk, machine, writer = self.with_snapshots()
+        first, _ = disk.snapshots
+        third = self.serve_to_the_end(machine, self.begin_snapshot(disk)).snapshot.id
+        writer.wait_for_writes(40)
+        begin = self.clock.tick()
+        fourth = self.serve_to_the_end(machine, self.begin_snapshot(disk)).snapshot.id
+        disk.snapshots[fourth] = disk.model.between(begin, self.clock.tick())
+        operation = self.begin_deletion(third)
+        merge = operation.hypervisor_step.instructions[0].merge_layers
+        self.assertEqual(merge.direction, operation_pb2.MERGE_DIRECTION_COMMIT, operation)
+        before = self.facts(disk)
+        self.report(operation, failed=operation_service_pb2.HypervisorStepFailed(
+            message='no space', begun=True))
+        operation = self.caller.wait(operation.id)
+        self.assertEqual(operation.state, FAILED, operation)
+        self.assertIn('no space', operation.error.message)
+        after = self.facts(disk)
+        for fact in ('size', 'share', 'active', 'chain', 'maps', 'files'):
+            self.assertEqual(after[fact], before[fact], fact)
+        broken = [s for s in self.caller.call(
+            'snapshots.ListSnapshots', snapshot_service_pb2.ListSnapshotsRequest(
+                volume_id=disk.volume_id)).snapshots
+                  if s.state == snapshot_pb2.SNAPSHOT_STATE_ERROR]
+        # It is the one whose file is the base of the merge.
+        self.assertEqual([s.file for s in broken], [merge.base_file_name])
+        self.assertNotEqual(broken[0].state_reason, '')
+        self.assert_refused('SNAPSHOT_STATE', self.caller.change, 'volumes.CreateVolume',
+                            volume_service_pb2.CreateVolumeRequest(
+                                source_snapshot_id=broken[0].id))
+        self.start_consumer(machine)
+        self.caller.change('snapshots.DeleteSnapshot', snapshot_service_pb2.DeleteSnapshotRequest(
+            snapshot_id=broken[0].id))
+        self.assertEqual(broken[0].id, third)
+        self.assertIn(first, disk.snapshots)
         self.finish(machine, disk)
 
     def test_wrong_answers(self):

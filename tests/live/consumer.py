@@ -29,6 +29,10 @@ from qmp import Qmp, QmpError, same_file
 FORMATS = {volume_pb2.FILE_FORMAT_RAW: 'raw', volume_pb2.FILE_FORMAT_QCOW2: 'qcow2'}
 
 
+class BrokenOff(QmpError):
+    """A merge downward has failed after it had begun: its base has been written to."""
+
+
 class Consumer:
     """Carries out the steps that concern the disks of one machine."""
 
@@ -87,9 +91,9 @@ class Consumer:
                 self.carry_out(operation)
                 done = True
         except QmpError as error:
-            # QEMU undoes what it does not finish, so nothing has changed.
+            # Each disk has the same files open as before.
             self.report(operation, failed=operation_service_pb2.HypervisorStepFailed(
-                message=str(error)))
+                message=str(error), begun=isinstance(error, BrokenOff)))
             return
         if done:
             self.report(operation, done=operation_service_pb2.HypervisorStepDone())
@@ -239,9 +243,14 @@ class Consumer:
                     arguments['backing-file'] = merge.backing_file_name_after
                 command = 'block-stream'
             qmp.execute(command, **{'job-id': job_id, **arguments})
-        qmp.wait_for_job(job_id, progress=progress)
-        if not self.is_merged(qmp, directory, merge):
-            raise QmpError(f'{self.leaving_file(merge)} is still in the chain')
+        try:
+            qmp.wait_for_job(job_id, progress=progress)
+            if not self.is_merged(qmp, directory, merge):
+                raise QmpError(f'{self.leaving_file(merge)} is still in the chain')
+        except QmpError as error:
+            if merge.direction == operation_pb2.MERGE_DIRECTION_COMMIT:
+                raise BrokenOff(str(error)) from error
+            raise
         # A node that was added by name stays open until it is removed by name.
         if leaving is not None and leaving in qmp.nodes():
             qmp.execute('blockdev-del', **{'node-name': leaving})

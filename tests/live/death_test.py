@@ -91,7 +91,7 @@ class DeathTest(LiveCase):
             change = Change(self, disk)
             with self.subTest(number, change=str(change)):
                 call = self.caller.method(change.method).future(change.request, timeout=60)
-                time.sleep(self.dice.random() * 0.15)
+                time.sleep(self.dice.random() * 0.1)
                 self.server.process.kill()
                 self.server.process.wait()
                 call.exception()
@@ -124,7 +124,7 @@ class DeathTest(LiveCase):
 
     def kill_machine(self, machine, disk, writer, change):
         operation = self.caller.begin(change.method, change.request)
-        time.sleep(self.dice.random() * 0.2)
+        time.sleep(self.dice.random() * 0.1)
         writer.expect_death()
         machine.kill()
         writer.stop()

@@ -7,12 +7,14 @@ CAIRN_SEED replays a run; CAIRN_LIVE_OPERATIONS says how many changes the random
 
 import os
 import sys
+import time
 import unittest
 import uuid
 
 import setting  # noqa: F401  first: it finds the stubs
 from cairn.v1 import snapshot_service_pb2, volume_service_pb2
 from live_case import MIB, QCOW2, RAW, SIZE, LiveCase
+from machine import KINDS
 from model import check_one_instant
 from verify import NotAsRecorded
 
@@ -80,13 +82,41 @@ class LiveTest(LiveCase):
                                volume_service_pb2.DeleteVolumeRequest(volume_id=volume))
         self.assertEqual(self.server.all_files(), set())
 
+    def test_export(self):
+        """What is downloaded of a disk in use is of one instant, and leaves nothing behind."""
+        disk = self.make_disk(QCOW2)
+        machine = self.machine('qemu_system')
+        self.power_on(machine, disk)
+        writer = self.write_to(disk, writes_per_second=500)
+        for _ in range(5):
+            writer.wait_for_writes(self.dice.randint(10, 100))
+            begin = self.clock.tick()
+            data = self.caller.download(volume_id=disk.volume_id)
+            expected = disk.model.between(begin, self.clock.tick())
+            self.assertEqual(len(data), disk.model.size)
+            expected.check(disk.model.read(data))
+            self.wait_for_rest(disk)
+            self.assert_open_as_recorded(disk)
+            # At most one layer more, for the writes of the meantime.
+            self.assertLessEqual(len(self.caller.full(disk.volume_id).chain), 2)
+        self.assert_wrote_well()
+        self.power_off(machine, disk)
+        self.assert_all_holds()
+
+    def wait_for_rest(self, disk):
+        """The temporary snapshot is still being deleted when the stream has ended."""
+        give_up = time.monotonic() + 30
+        while self.caller.full(disk.volume_id).current_operation:
+            self.assertLess(time.monotonic(), give_up)
+            time.sleep(0.02)
+
     def test_random(self):
         """Snapshots are taken and deleted in any order."""
         disk = self.make_disk(QCOW2)
         machine = self.machine('storage_daemon')
         self.power_on(machine, disk)
         self.look_on(machine)
-        self.write_to(disk)
+        self.write_to(disk, writes_per_second=500)
         for _ in range(OPERATIONS):
             held = sorted(disk.snapshots)
             if held and (len(held) >= SNAPSHOTS_MAX or self.dice.random() < 0.5):
@@ -101,7 +131,7 @@ class LiveTest(LiveCase):
         """The same, with the volume in use and not in use by turns, on one chain."""
         disk = self.make_disk(RAW)
         for turn in range(max(1, OPERATIONS // 20)):
-            machine = self.machine(self.dice.choice(('storage_daemon', 'qemu_system')))
+            machine = self.machine(self.dice.choice(sorted(KINDS)))
             self.power_on(machine, disk)
             self.write_to(disk)
             for _ in range(6):
