@@ -17,6 +17,22 @@ def new_id():
     return str(uuid.uuid4())
 
 
+def active_path(case, disk):
+    volume = case.caller.full(disk.volume_id)
+    return path_of(volume, volume.active_file)
+
+
+def allocated(path):
+    return os.stat(path).st_blocks * 512
+
+
+def wait_for_growth(case, writer, path, size):
+    give_up = time.monotonic() + 60
+    while allocated(path) < size:
+        case.assertLess(time.monotonic(), give_up, f'{path} does not grow')
+        writer.wait_for_writes(5)
+
+
 class Scenario:
     """`kind` is that of the operation, `steps` how many its plan has. Of the steps `disks` are done by
     the machine, and the first of these is the point of no return; before `settled` stands the point
@@ -128,14 +144,15 @@ class DeleteMiddleSnapshot(DeleteSnapshot):
 
 
 class DeleteNewestByCommit(DeleteSnapshot):
-    """The layer below the newest holds much."""
+    """The layer below the newest holds more than half of the disk."""
     steps = 7
     disks = (2, 4)
 
     def prepare(self, case, disks, writer):
-        writer.wait_for_writes(40)
+        writer.wait_for_writes(20)
         case.snapshot(disks[0])
-        writer.wait_for_writes(60)
+        active = active_path(case, disks[0])
+        wait_for_growth(case, writer, active, SIZE * 6 // 10)
         case.snapshot(disks[0])
         writer.wait_for_writes(10)
 
@@ -149,13 +166,9 @@ class DeleteNewestByStream(DeleteSnapshot):
     def prepare(self, case, disks, writer):
         writer.wait_for_writes(40)
         case.snapshot(disks[0])
+        below = active_path(case, disks[0])
         case.snapshot(disks[0])
-        volume = case.caller.full(disks[0].volume_id)
-        below, active = (path_of(volume, file.file) for file in volume.chain[-2:])
-        give_up = time.monotonic() + 60
-        while os.stat(active).st_blocks < 2.2 * os.stat(below).st_blocks:
-            case.assertLess(time.monotonic(), give_up, 'the newest layer does not grow')
-            writer.wait_for_writes(5)
+        wait_for_growth(case, writer, active_path(case, disks[0]), int(2.2 * allocated(below)))
 
 
 class Clone(Scenario):
