@@ -20,24 +20,11 @@ import time
 import unittest
 import uuid
 
+sys.path.insert(0, os.path.join(sys.path[0], '..', 'support', 'python'))
 
-def _option(name):
-    at = sys.argv.index(name)
-    value = sys.argv[at + 1]
-    del sys.argv[at:at + 2]
-    return value
+from setting import CAIRND  # first: it finds the stubs
 
-
-CAIRND = _option('--cairnd')
-STUBS = _option('--stubs')
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [STUBS, os.path.join(HERE, '..', 'support', 'python')]
-
-# The stubs are on the path from here on; gRPC's own package must be told where to look for more.
-# pylint: disable=wrong-import-position
 import grpc
-
-grpc.__path__.append(os.path.join(STUBS, 'grpc'))
 from google.protobuf import duration_pb2
 
 from cairn.v1 import operation_pb2, operation_service_pb2, operation_service_pb2_grpc
@@ -73,13 +60,6 @@ class Server(CairnServer):
         elif name == 'cairnd.yaml':
             text += f'    image_directories: [{self.root}/images]\n'
         super()._write(name, text)
-
-    def start_with(self, fail_points):
-        os.environ['CAIRN_FAILPOINTS'] = fail_points
-        try:
-            self.start()
-        finally:
-            del os.environ['CAIRN_FAILPOINTS']
 
     def all_files(self):
         return {os.path.join(share, name) for share in self.shares for name in os.listdir(share)
@@ -220,7 +200,7 @@ class CrashTest(unittest.TestCase):
         request.request_id = str(uuid.uuid4())
         request.wait.CopyFrom(duration_pb2.Duration(seconds=30))
         self.server.stop()
-        self.server.start_with(f'{point}=crash')
+        self.server.start(f'{point}=crash')
         self.connect()
         try:
             self.call(method, request)

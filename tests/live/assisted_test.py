@@ -6,17 +6,18 @@ that has Cairn's stubs and a QMP socket.
 
 import os
 import signal
-import subprocess
 import sys
 import time
 import unittest
 
-import setting  # first: it finds the stubs
+sys.path.insert(0, os.path.join(sys.path[0], '..', 'support', 'python'))
+
+import setting  # noqa: F401  first: it finds the stubs
 from cairn.v1 import operation_pb2, operation_service_pb2, snapshot_service_pb2
 from cairn.v1 import snapshot_pb2, volume_pb2, volume_service_pb2
+from assisted_case import AssistedCase
 from caller import ENDED
-from consumer import Consumer
-from live_case import QCOW2, RAW, SIZE, LiveCase
+from live_case import QCOW2, RAW, SIZE
 
 WAITING = operation_pb2.OPERATION_STATE_WAITING_FOR_CONSUMER
 CANCELLING = operation_pb2.OPERATION_STATE_CANCELLING
@@ -27,31 +28,7 @@ DONE = {'done': operation_service_pb2.HypervisorStepDone()}
 NOT_DONE = {'failed': operation_service_pb2.HypervisorStepFailed(message='the guest is busy')}
 
 
-class AssistedTest(LiveCase):
-    def hypervisor(self, machine, disk):
-        return volume_pb2.Hypervisor(assisted=volume_pb2.AssistedHypervisor())
-
-    def start_consumer(self, machine, dies_at=None):
-        """A consumer as a process; it is gone when the test ends."""
-        program = ['consumer.py'] if dies_at is None else ['dying_consumer.py', dies_at]
-        process = subprocess.Popen(
-            [sys.executable, '-B', os.path.join(setting.HERE, program[0]), *program[1:],
-             '--cairn', f'unix:{self.server.socket}', '--instance', 'machine-1',
-             '--qmp', machine.cairn_socket],
-            env={**os.environ, 'PYTHONPATH': setting.STUBS}, stdin=subprocess.DEVNULL)
-        self.addCleanup(self.stop_consumer, process)
-        return process
-
-    @staticmethod
-    def stop_consumer(process):
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-    def consumer(self, machine):
-        """A consumer that does only what it is told."""
-        return Consumer(self.server.channel, 'machine-1', machine.cairn_socket)
-
+class AssistedTest(AssistedCase):
     def started(self, kind, form):
         disk = self.make_disk(form)
         machine = self.machine(kind)

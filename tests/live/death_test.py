@@ -12,6 +12,8 @@ import time
 import unittest
 import uuid
 
+sys.path.insert(0, os.path.join(sys.path[0], '..', 'support', 'python'))
+
 import setting  # noqa: F401  first: it finds the stubs
 from google.protobuf import duration_pb2
 

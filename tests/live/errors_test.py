@@ -8,6 +8,8 @@ import subprocess
 import sys
 import unittest
 
+sys.path.insert(0, os.path.join(sys.path[0], '..', 'support', 'python'))
+
 import setting  # noqa: F401  first: it finds the stubs
 from cairn.v1 import snapshot_service_pb2, volume_pb2, volume_service_pb2
 from live_case import MIB, QCOW2, RAW, SIZE, LiveCase

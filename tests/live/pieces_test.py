@@ -14,6 +14,8 @@ import unittest
 import unittest.mock
 import uuid
 
+sys.path.insert(0, os.path.join(sys.path[0], '..', 'support', 'python'))
+
 import setting  # first: it finds the stubs
 import grpc
 

@@ -41,10 +41,11 @@ pools:
     def command(self):
         return [self.program, '--config', os.path.join(self.root, 'cairnd.yaml')]
 
-    def start(self):
+    def start(self, fail_points=''):
+        """`fail_points`: those that are armed (lib/base/failpoint.h)."""
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                self.command(),
+                self.command(), env={**os.environ, 'CAIRN_FAILPOINTS': fail_points},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.channel = grpc.insecure_channel(f'unix:{self.socket}')
         health = health_pb2_grpc.HealthStub(self.channel)

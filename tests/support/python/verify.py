@@ -37,8 +37,7 @@ def content_of_files(volume):
 
 def verify_chain(volume, machine_died=False):
     """The files are sound and stand on one another as the record says."""
-    require(volume.chain[-1].file == volume.active_file, f'not the active file is on top: {volume}')
-    below = None
+    verify_headers(volume)
     for file in volume.chain:
         path = path_of(volume, file.file)
         if file.format == volume_pb2.FILE_FORMAT_QCOW2:
@@ -46,9 +45,18 @@ def verify_chain(volume, machine_died=False):
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             require(check.returncode in ((0, LEAKED_CLUSTERS) if machine_died else (0,)),
                     f'{path}: {check.stdout}')
+
+
+def verify_headers(volume):
+    """The files stand on one another as the record says; also while a machine has them open."""
+    require(volume.chain[-1].file == volume.active_file, f'not the active file is on top: {volume}')
+    below = None
+    for file in volume.chain:
+        path = path_of(volume, file.file)
+        if file.format == volume_pb2.FILE_FORMAT_QCOW2:
             header = json.loads(subprocess.run(
-                ['qemu-img', 'info', '-f', 'qcow2', '--output=json', path], check=True,
-                stdout=subprocess.PIPE).stdout)
+                ['qemu-img', 'info', '--force-share', '-f', 'qcow2', '--output=json', path],
+                check=True, stdout=subprocess.PIPE).stdout)
             found = (header.get('backing-filename'), header.get('backing-filename-format'))
         else:
             found = (None, None)

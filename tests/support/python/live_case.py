@@ -1,4 +1,4 @@
-"""What the tests of this level have in common: a server, machines, and disks under writers."""
+"""What tests of volumes in use have in common: a server, machines, and disks under writers."""
 
 import os
 import random

@@ -1,5 +1,5 @@
-"""What every test program of this level is started with. Import it before anything that needs the
-stubs of the contract:
+"""What every test program that has a server is started with. Import it before anything that needs
+the stubs of the contract:
 
     PROGRAM --cairnd FILE --stubs DIR [TEST]
 """
@@ -18,7 +18,7 @@ def _option(name):
 CAIRND = _option('--cairnd')
 STUBS = _option('--stubs')
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [STUBS, os.path.join(HERE, '..', 'support', 'python')]
+sys.path.insert(0, STUBS)
 
 # The stubs are on the path from here on; gRPC's own package must be told where to look for more.
 # pylint: disable=wrong-import-position
