@@ -17,6 +17,7 @@ from cairn.v1 import operation_pb2, operation_service_pb2, snapshot_service_pb2
 from cairn.v1 import snapshot_pb2, volume_pb2, volume_service_pb2
 from assisted_case import AssistedCase
 from caller import ENDED
+from consumer import Consumer
 from live_case import QCOW2, RAW, SIZE
 
 WAITING = operation_pb2.OPERATION_STATE_WAITING_FOR_CONSUMER
