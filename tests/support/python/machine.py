@@ -42,7 +42,7 @@ class Onlooker:
 
     def _run(self):
         try:
-            while not self._stopping.wait(0.005):
+            while not self._stopping.wait(0.001):
                 self._qmp.execute('query-named-block-nodes')
         except (OSError, QmpError) as error:
             self.error = error
