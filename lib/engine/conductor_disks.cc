@@ -18,6 +18,9 @@
 namespace cairn {
 namespace {
 
+// How often a job is begun that is gone, when it is looked at again, without having been done.
+constexpr int kBeginsMax = 3;
+
 // A job is looked at soon, then less often.
 absl::Duration LookAgainAfter(int looks) {
   constexpr absl::Duration kFirst = absl::Milliseconds(10);
@@ -80,13 +83,20 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::OnDisks(LiveOperati
   ASSIGN_OR_RETURN(Machines::Answer answer, machines_.CarryOut(step, call));
   switch (answer.outcome) {
     case Machines::Outcome::kDone:
-      op.looks = 0;
+      op.looks = op.begins = 0;
       // Its word is not enough where a file is going to be removed for it.
       op.merged = change != nullptr && MergeOf(*change) != nullptr;
       if (op.merged) return Outcome::kOtherThreads;
       if (change != nullptr) RETURN_IF_ERROR(RecordDone(op, *change));
       return std::nullopt;
     case Machines::Outcome::kGoesOn:
+      if (answer.job.begun && ++op.begins > kBeginsMax) {
+        return Error(Reason::kHypervisorFailed,
+                     fmt::format("{}: it ended {} times before it was done; the hypervisor's log "
+                                 "may say why",
+                                 DescribeStep(step), kBeginsMax),
+                     {{"volume", op.volume_id}});
+      }
       ShowProgress(op, answer.job.done_bytes, answer.job.total_bytes);
       timer_->RunAfter(LookAgainAfter(op.looks++),
                        [this, self = op.shared_from_this()] { Resume(self); });

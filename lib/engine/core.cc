@@ -282,7 +282,8 @@ absl::Status InUse(const VolumeRecord& volume, std::string_view attempted) {
                            attempted, volume.id, holders),
                {{"volume", volume.id},
                 {"attachment", volume.attachments.empty() ? "" : volume.attachments[0].id},
-                {"instance", volume.attachments.empty() ? "" : volume.attachments[0].instance_id}});
+                {"instance", volume.attachments.empty() ? "" : volume.attachments[0].instance_id},
+                {"host", volume.attachments.empty() ? "" : volume.attachments[0].host}});
 }
 
 }  // namespace cairn

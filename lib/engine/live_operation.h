@@ -43,6 +43,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   bool asked = false;                // a machine may have been told to change something
   bool refused_by_consumer = false;  // it said that it did nothing
   int looks = 0;                     // at the job at hand, so far
+  int begins = 0;                    // of the job at hand
   // Set once it can only end: undone first if `undoing`, then recorded with this error (OK:
   // success).
   std::optional<absl::Status> verdict;

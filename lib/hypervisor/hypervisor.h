@@ -66,6 +66,7 @@ struct JobState {
   Phase phase = Phase::kRunning;
   int64_t done_bytes = 0;
   int64_t total_bytes = 0;
+  bool begun = false;  // by this call: one that was on its way before has ended without a word
 };
 
 class Hypervisor {

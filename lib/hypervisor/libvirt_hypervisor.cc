@@ -178,13 +178,14 @@ absl::StatusOr<JobState> LibvirtHypervisor::Merge(const DiskRef& disk, const Lay
   const auto kind = merge.direction == MergeDirection::kCommit ? LibvirtJob::Kind::kCommit
                                                                : LibvirtJob::Kind::kPull;
   const Deadline deadline(patience);
+  bool begun = false;
   for (;;) {
     // The job first: once there is none, the chain is what it has left.
     ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk.disk, kind));
     if (job) {
       seen_jobs_.insert(job_id);
       if (deadline.passed()) {
-        return JobState{JobState::Phase::kRunning, job->done_bytes, job->total_bytes};
+        return JobState{JobState::Phase::kRunning, job->done_bytes, job->total_bytes, begun};
       }
       absl::SleepFor(std::min(kLookInterval, deadline.left()));
       continue;
@@ -207,6 +208,7 @@ absl::StatusOr<JobState> LibvirtHypervisor::Merge(const DiskRef& disk, const Lay
                       JobName(kind), disk.disk, merge.top, merge.base));
     }
     RETURN_IF_ERROR(UnlessBegun(disk.disk, kind, BeginMerge(disk.disk, chain, merge)));
+    begun = true;
     seen_jobs_.insert(job_id);
   }
 }
@@ -275,8 +277,9 @@ absl::Status LibvirtHypervisor::FinishMirror(const DiskRef& disk, const DiskMove
   seen_jobs_.erase(job_id);
   ASSIGN_OR_RETURN(LibvirtChain after, LookAtChain(disk.disk));
   if (!SamePath(after.directory, target_directory)) {
-    return connection_->Failure(Reason::kHypervisorFailed,
-                                fmt::format("disk {} still has {}/{} open after the move to {}",
+    // Before that is cleared up, nobody may think that it has not moved.
+    return connection_->Failure(Reason::kHypervisorUnavailable,
+                                fmt::format("disk {} seems to have {}/{} open after the move to {}",
                                             disk.disk, after.directory, after.names[0], target));
   }
   return absl::OkStatus();

@@ -12,7 +12,48 @@ namespace cairn {
 namespace {
 
 // The events say when to look; this is for one that was lost.
+constexpr char kCancelledError[] = "Operation canceled";
 constexpr absl::Duration kLookAgain = absl::Seconds(1);
+
+std::string NameOf(const nlohmann::json& event) {
+  return JsonValue<std::string>(event, "event", "");
+}
+
+bool IsOfJobs(const nlohmann::json& event) {
+  const std::string name = NameOf(event);
+  return name.starts_with("JOB_") || name.starts_with("BLOCK_JOB_");
+}
+
+nlohmann::json DataOf(const nlohmann::json& event) {
+  return event.is_object() && event.contains("data") ? event["data"] : nlohmann::json();
+}
+
+bool TellsEnd(const nlohmann::json& event, const std::string& id) {
+  const std::string name = NameOf(event);
+  return (name == "BLOCK_JOB_COMPLETED" || name == "BLOCK_JOB_CANCELLED") &&
+         JsonValue<std::string>(DataOf(event), "device", "") == id;
+}
+
+QmpJob Concluded(QmpJob job, const nlohmann::json& event) {
+  const nlohmann::json data = DataOf(event);
+  job.id = JsonValue<std::string>(data, "device", "");
+  job.type = JsonValue<std::string>(data, "type", "");
+  job.status = "concluded";
+  job.error = NameOf(event) == "BLOCK_JOB_CANCELLED" ? kCancelledError
+                                                     : JsonValue<std::string>(data, "error", "");
+  job.done_bytes = JsonValue<int64_t>(data, "offset", job.done_bytes);
+  job.total_bytes = JsonValue<int64_t>(data, "len", job.total_bytes);
+  return job;
+}
+
+// Of a job that is gone: what was told of its end, if that has come.
+absl::StatusOr<std::optional<QmpJob>> HearEnd(QmpClient* qmp, const std::string& id, QmpJob last) {
+  for (;;) {
+    ASSIGN_OR_RETURN(const nlohmann::json event, qmp->NextEvent(absl::ZeroDuration()));
+    if (event.is_null()) return std::nullopt;
+    if (TellsEnd(event, id)) return Concluded(std::move(last), event);
+  }
+}
 
 }  // namespace
 
@@ -36,18 +77,20 @@ absl::StatusOr<std::optional<QmpJob>> WaitForJob(QmpClient* qmp, const std::stri
                                                  absl::Duration patience,
                                                  std::string_view or_status) {
   const Deadline deadline(patience);
+  QmpJob last;
   for (;;) {
     ASSIGN_OR_RETURN(std::optional<QmpJob> job, FindJob(qmp, id));
-    if (!job.has_value() || job->concluded() || job->status == or_status) return job;
+    if (!job.has_value()) return HearEnd(qmp, id, std::move(last));
+    if (job->concluded() || job->status == or_status || deadline.passed()) return job;
+    last = *std::move(job);
     // Until something is told about a job. What was told before this look costs one look more.
     const Deadline look(std::min(deadline.left(), kLookAgain));
     for (bool told = false; !told && !look.passed();) {
       ASSIGN_OR_RETURN(const nlohmann::json event, qmp->NextEvent(look.left()));
       if (event.is_null()) continue;
-      const std::string name = JsonValue<std::string>(event, "event", "");
-      told = name.starts_with("JOB_") || name.starts_with("BLOCK_JOB_");
+      told = IsOfJobs(event);
+      if (TellsEnd(event, id)) return Concluded(std::move(last), event);
     }
-    if (deadline.passed()) return FindJob(qmp, id);
   }
 }
 
@@ -68,7 +111,7 @@ absl::Status EndJob(QmpClient* qmp, const QmpJob& job) {
   }
   if (job.error.empty()) return absl::OkStatus();
   const Reason reason =
-      job.error == "Operation canceled" ? Reason::kCancelled : QmpFailureReason(job.error);
+      job.error == kCancelledError ? Reason::kCancelled : QmpFailureReason(job.error);
   return Error(reason,
                fmt::format("QMP at {}: job {} ({}) failed: {}", qmp->address(), job.id, job.type,
                            job.error.substr(0, 1000)),

@@ -30,14 +30,16 @@ struct QmpJob {
   int64_t total_bytes = 0;
 
   bool concluded() const { return status == "concluded"; }
-  JobState State(JobState::Phase phase) const { return {phase, done_bytes, total_bytes}; }
+  JobState State(JobState::Phase phase) const {
+    return {.phase = phase, .done_bytes = done_bytes, .total_bytes = total_bytes};
+  }
 };
 
 // Nothing when there is no job of that name.
 absl::StatusOr<std::optional<QmpJob>> FindJob(QmpClient* qmp, const std::string& id);
 
-// The job when it is concluded or has the status `or_status`, or as it is when `patience` is over;
-// nothing once it is gone.
+// The job when it is concluded or has the status `or_status`, or as it is when `patience` is over. One
+// that dismisses itself is concluded as its last event said; nothing when none was heard.
 absl::StatusOr<std::optional<QmpJob>> WaitForJob(QmpClient* qmp, const std::string& id,
                                                  absl::Duration patience,
                                                  std::string_view or_status = {});

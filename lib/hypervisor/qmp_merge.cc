@@ -102,8 +102,10 @@ absl::Status QmpHypervisor::CloseMerged(const LayerMerge& merge) {
 absl::Status QmpHypervisor::StartMerge(const DiskRef& disk, const QmpDisk& found,
                                        const LayerMerge& merge, const std::string& job_id) {
   const bool commit = merge.direction == MergeDirection::kCommit;
+  // A stream that has ended and is not dismissed yet makes QEMU 7.2 crash when anybody asks it for its
+  // named nodes.
   nlohmann::json arguments = {
-      {"job-id", job_id}, {"auto-dismiss", false}, {"auto-finalize", false}};
+      {"job-id", job_id}, {"auto-dismiss", !commit}, {"auto-finalize", false}};
   if (!merge.backing_after.empty()) {
     const QmpLayer& after = found.chain[PlaceOf(found, merge.backing_after)];
     // QEMU writes the node's driver into the header as the format of the backing file.
@@ -126,12 +128,14 @@ absl::Status QmpHypervisor::StartMerge(const DiskRef& disk, const QmpDisk& found
 
 absl::StatusOr<JobState> QmpHypervisor::Merge(const DiskRef& disk, const LayerMerge& merge,
                                               const std::string& job_id, absl::Duration patience) {
+  bool begun = false;
   ASSIGN_OR_RETURN(std::optional<QmpJob> job, FindJob(qmp_.get(), job_id));
   if (!job.has_value()) {
     RETURN_IF_ERROR(CloseMerged(merge));
     ASSIGN_OR_RETURN(const QmpDisk found, FindDisk(disk));
     ASSIGN_OR_RETURN(const bool merged, IsMerged(disk, found, merge));
-    if (!merged) RETURN_IF_ERROR(StartMerge(disk, found, merge, job_id));
+    begun = !merged;
+    if (begun) RETURN_IF_ERROR(StartMerge(disk, found, merge, job_id));
   }
   ASSIGN_OR_RETURN(job, WaitForJob(qmp_.get(), job_id, patience, kPending));
   if (job.has_value() && job->status == kPending) {
@@ -140,7 +144,11 @@ absl::StatusOr<JobState> QmpHypervisor::Merge(const DiskRef& disk, const LayerMe
   }
   JobState state;
   if (job.has_value()) {
-    if (!job->concluded()) return job->State(JobState::Phase::kRunning);
+    if (!job->concluded()) {
+      state = job->State(JobState::Phase::kRunning);
+      state.begun = begun;
+      return state;
+    }
     RETURN_IF_ERROR(EndJob(qmp_.get(), *job));
     state = job->State(JobState::Phase::kDone);
   }

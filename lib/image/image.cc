@@ -103,7 +103,7 @@ absl::StatusOr<ImageInfo> InspectImage(FileSystem& files, const std::string& dir
   const std::string path = directory + "/" + name;
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kRead));
   absl::StatusOr<ImageInfo> info = Inspect(*file, name, format);
-  if (!info.ok()) return Annotate(info.status(), path, {{"path", path}});
+  if (!info.ok()) return Annotate(info.status(), path, {{"path", path}, {"file", name}});
   return info;
 }
 
@@ -116,7 +116,7 @@ absl::Status GrowImage(FileSystem& files, const std::string& directory, const st
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadWrite));
   RETURN_IF_ERROR(
       Annotate(Grow(files, directory, name, *file, format, size_bytes, abilities, cancel, progress),
-               path, {{"path", path}}));
+               path, {{"path", path}, {"file", name}}));
   // Also when there was nothing to do: an earlier try may have ended just before this.
   return file->Sync();
 }
