@@ -1,5 +1,5 @@
 """Kills the real server at every fail point of a change of a volume in use, under a writer that never
-pauses, and starts it again; then the server and the machine at the same time.
+pauses, and starts it again; then the server and, a few writes later, the machine.
 
     in_use_test.py --cairnd FILE --stubs DIR [TEST]
 
@@ -32,6 +32,7 @@ from model import Either, check_one_instant
 from verify import verify_headers, verify_map
 
 FAIL_POINT_EXIT_CODE = 42
+WRITES_BETWEEN_DEATHS = 40  # some of them flushed: the guest has not noticed the server's death
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATE_FAILED
 WAITING = operation_pb2.OPERATION_STATE_WAITING_FOR_CONSUMER
@@ -94,6 +95,7 @@ class InUseCase(LiveCase):
         self.assertEqual(self.exit_code(call), FAIL_POINT_EXIT_CODE, f'{point} was not reached')
         if machine_to_kill is not None:
             for writer in self.writers:
+                writer.wait_for_writes(WRITES_BETWEEN_DEATHS)
                 writer.expect_death()
             machine_to_kill.kill()
         call.exception()
