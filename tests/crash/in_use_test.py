@@ -294,6 +294,10 @@ class AssistedInUseTest(InUseCase, AssistedCase):
         self.stop_consumer(self.process)
         super().clear(disks, machine)
 
+    def start_afresh(self):
+        self.stop_consumer(self.process)
+        super().start_afresh()
+
     # Only the consumer knows the machine, so nothing fails for its death: Cairn waits for the answer.
 
     def cannot_fail_yet(self, scenario, point):
