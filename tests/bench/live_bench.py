@@ -2,9 +2,9 @@
 
     live_bench.py --cairnd FILE --stubs DIR --json FILE
 
-A real server on a directory, a real machine (qemu-system-x86_64 under TCG, virtio-blk), and one writer
-that writes 4 KiB at a time through the machine. Prints a table, writes its figures to the file, and ends
-with 1 when a goal is missed. Nothing else should run on the machine meanwhile.
+A real server on a directory, a real machine (qemu-system-x86_64 under TCG, virtio-blk), and one
+writer that writes 4 KiB at a time through the machine. Prints a table, writes its figures to the
+file, and ends with 1 when a goal is missed. Nothing else should run meanwhile.
 """
 
 import json
@@ -179,7 +179,7 @@ def main():
         found = bench.in_use()
     finally:
         server.close()
-    print(f'live: snapshots of a volume that a machine writes to, {SNAPSHOTS} of them, in milliseconds')
+    print(f'live: {SNAPSHOTS} snapshots of a volume that a machine writes to, in milliseconds')
     print(f'  {"":<48} {"median":>10} {"p99":>10} {"longest":>10}')
     row('the call', found['calls'])
     row("Cairn's time for it", found['server'])

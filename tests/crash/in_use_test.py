@@ -1,12 +1,13 @@
-"""Kills the real server at every fail point of a change of a volume in use, under a writer that never
-pauses, and starts it again; then the server and, a few writes later, the machine.
+"""Kills the real server at every fail point of a change of a volume in use, under a writer that
+never pauses, and starts it again; then the server and, a few writes later, the machine.
 
     in_use_test.py --cairnd FILE --stubs DIR [TEST]
 
-After each death the record, the map, the headers and what the machine has open must agree, volume and
-snapshots must hold what the model of the writes says, and no file may lie about. A scenario names the
-fail points that its operation passes: one that is armed and not reached fails the test, and one that
-is passed and not named makes the operation fail. Each point gets a volume and a machine of its own.
+After each death the record, the map, the headers and what the machine has open must agree, volume
+and snapshots must hold what the model of the writes says, and no file may lie about. A scenario
+names the fail points that its operation passes: one that is armed and not reached fails the test,
+and one that is passed and not named makes the operation fail. Each point gets a volume and a
+machine of its own.
 """
 
 import contextlib
@@ -282,8 +283,8 @@ class InUseTest(InUseCase):
 
 
 class AssistedInUseTest(InUseCase, AssistedCase):
-    """What the machine does is done by its consumer, a process that goes on when the server dies and
-    reports again when it is back."""
+    """What the machine does is done by its consumer, a process that goes on when the server dies
+    and reports again when it is back."""
 
     def started(self, scenario, number):
         disks, machine, writer = super().started(scenario, number)
@@ -298,7 +299,7 @@ class AssistedInUseTest(InUseCase, AssistedCase):
         self.stop_consumer(self.process)
         super().start_afresh()
 
-    # Only the consumer knows the machine, so nothing fails for its death: Cairn waits for the answer.
+    # Only the consumer knows the machine: nothing fails for its death, Cairn waits for an answer.
 
     def cannot_fail_yet(self, scenario, point):
         return True
