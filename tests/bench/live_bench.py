@@ -29,6 +29,7 @@ SIZE = 256 * MIB
 BLOCK = 4096
 WRITES_PER_SECOND = 500
 SNAPSHOTS = 50
+TEN = 10  # the first and the last are shown apart: it takes longer the longer the chain is
 DELETIONS = 20  # of the newest, and of the oldest
 OFFLINE = 20
 WINDOW = 0.2  # seconds, with a snapshot at its middle or with none
@@ -183,8 +184,12 @@ def main():
     print(f'  {"":<48} {"median":>10} {"p99":>10} {"longest":>10}')
     row('the call', found['calls'])
     row("Cairn's time for it", found['server'])
+    for first, last in ((0, TEN), (SNAPSHOTS - TEN, SNAPSHOTS)):
+        row(f'  with {first} to {last - 1} snapshots there', found['server'][first:last])
     row('  the same for a volume that nobody uses', offline)
     row(f'the longest write in {WINDOW * 1e3:.0f} ms around it', found['pauses'])
+    for first, last in ((0, TEN), (SNAPSHOTS - TEN, SNAPSHOTS)):
+        row(f'  with {first} to {last - 1} snapshots there', found['pauses'][first:last])
     row(f'  the same in {WINDOW * 1e3:.0f} ms without a snapshot', found['quiet'])
     row("Cairn's time to delete the newest", found['newest'])
     row("Cairn's time to delete the oldest", found['oldest'])
