@@ -184,7 +184,7 @@ class InUseCase(LiveCase):
         elif self.cannot_fail_yet(scenario, point):
             self.assertNotIn(before, ENDED, operation)
         self.machine_died(machine, *disks)
-        operation = self.caller.wait(operation.id)
+        operation = self.caller.wait(operation.id, timeout=20)
         end = self.clock.tick()
         print(f'{point}: {operation_pb2.OperationState.Name(before)}, then '
               f'{operation_pb2.OperationState.Name(operation.state)}', flush=True)
