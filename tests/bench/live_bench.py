@@ -2,9 +2,9 @@
 
     live_bench.py --cairnd FILE --stubs DIR --json FILE
 
-A real server on a directory, a real machine (qemu-system-x86_64 under TCG, virtio-blk), and one writer
-that writes 4 KiB at a time through the machine. Prints a table, writes its figures to the file, and ends
-with 1 when a goal is missed. Nothing else should run on the machine meanwhile.
+A real server on a directory, a real machine (qemu-system-x86_64 under TCG, virtio-blk), and one
+writer that writes 4 KiB at a time through the machine. Prints a table, writes its figures to the
+file, and ends with 1 when a goal is missed. Nothing else should run meanwhile.
 """
 
 import json
@@ -29,6 +29,7 @@ SIZE = 256 * MIB
 BLOCK = 4096
 WRITES_PER_SECOND = 500
 SNAPSHOTS = 50
+TEN = 10  # the first and the last are shown apart: it takes longer the longer the chain is
 DELETIONS = 20  # of the newest, and of the oldest
 OFFLINE = 20
 WINDOW = 0.2  # seconds, with a snapshot at its middle or with none
@@ -179,12 +180,16 @@ def main():
         found = bench.in_use()
     finally:
         server.close()
-    print(f'live: snapshots of a volume that a machine writes to, {SNAPSHOTS} of them, in milliseconds')
+    print(f'live: {SNAPSHOTS} snapshots of a volume that a machine writes to, in milliseconds')
     print(f'  {"":<48} {"median":>10} {"p99":>10} {"longest":>10}')
     row('the call', found['calls'])
     row("Cairn's time for it", found['server'])
+    for first, last in ((0, TEN), (SNAPSHOTS - TEN, SNAPSHOTS)):
+        row(f'  with {first} to {last - 1} snapshots there', found['server'][first:last])
     row('  the same for a volume that nobody uses', offline)
     row(f'the longest write in {WINDOW * 1e3:.0f} ms around it', found['pauses'])
+    for first, last in ((0, TEN), (SNAPSHOTS - TEN, SNAPSHOTS)):
+        row(f'  with {first} to {last - 1} snapshots there', found['pauses'][first:last])
     row(f'  the same in {WINDOW * 1e3:.0f} ms without a snapshot', found['quiet'])
     row("Cairn's time to delete the newest", found['newest'])
     row("Cairn's time to delete the oldest", found['oldest'])

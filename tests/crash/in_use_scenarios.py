@@ -1,5 +1,5 @@
-"""Changes of volumes in use: what each needs before it, its call, the fail points that it passes, and
-what is so after it."""
+"""Changes of volumes in use: what each needs before it, its call, the fail points that it passes,
+and what is so after it."""
 
 import os
 import time
@@ -34,9 +34,9 @@ def wait_for_growth(case, writer, path, size):
 
 
 class Scenario:
-    """`kind` is that of the operation, `steps` how many its plan has. Of the steps `disks` are done by
-    the machine, and the first of these is the point of no return; before `settled` stands the point
-    from which on the rest may be given up."""
+    """`kind` is that of the operation, `steps` how many its plan has. Of the steps `disks` are done
+    by the machine, and the first of these is the point of no return; before `settled` stands the
+    point from which on the rest may be given up."""
 
     kind = ''
     method = ''
@@ -193,8 +193,8 @@ class Clone(Scenario):
 
 
 class Extend(Scenario):
-    """What QEMU exports over NBD it does not resize: nobody writes meanwhile, and then also beyond the
-    old end."""
+    """What QEMU exports over NBD it does not resize: nobody writes meanwhile, and then also beyond
+    the old end."""
     kind = 'extend_volume'
     method = 'volumes.ExtendVolume'
     machines = ('qemu_system',)

@@ -1,12 +1,13 @@
-"""Kills the real server at every fail point of a change of a volume in use, under a writer that never
-pauses, and starts it again; then the server and the machine at the same time.
+"""Kills the real server at every fail point of a change of a volume in use, under a writer that
+never pauses, and starts it again; then the server and, a few writes later, the machine.
 
     in_use_test.py --cairnd FILE --stubs DIR [TEST]
 
-After each death the record, the map, the headers and what the machine has open must agree, volume and
-snapshots must hold what the model of the writes says, and no file may lie about. A scenario names the
-fail points that its operation passes: one that is armed and not reached fails the test, and one that
-is passed and not named makes the operation fail. Each point gets a volume and a machine of its own.
+After each death the record, the map, the headers and what the machine has open must agree, volume
+and snapshots must hold what the model of the writes says, and no file may lie about. A scenario
+names the fail points that its operation passes: one that is armed and not reached fails the test,
+and one that is passed and not named makes the operation fail. Each point gets a volume and a
+machine of its own.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from model import Either, check_one_instant
 from verify import verify_headers, verify_map
 
 FAIL_POINT_EXIT_CODE = 42
+WRITES_BETWEEN_DEATHS = 40  # some of them flushed: the guest has not noticed the server's death
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATE_FAILED
 WAITING = operation_pb2.OPERATION_STATE_WAITING_FOR_CONSUMER
@@ -94,6 +96,7 @@ class InUseCase(LiveCase):
         self.assertEqual(self.exit_code(call), FAIL_POINT_EXIT_CODE, f'{point} was not reached')
         if machine_to_kill is not None:
             for writer in self.writers:
+                writer.wait_for_writes(WRITES_BETWEEN_DEATHS)
                 writer.expect_death()
             machine_to_kill.kill()
         call.exception()
@@ -181,7 +184,7 @@ class InUseCase(LiveCase):
         elif self.cannot_fail_yet(scenario, point):
             self.assertNotIn(before, ENDED, operation)
         self.machine_died(machine, *disks)
-        operation = self.caller.wait(operation.id)
+        operation = self.caller.wait(operation.id, timeout=20)
         end = self.clock.tick()
         print(f'{point}: {operation_pb2.OperationState.Name(before)}, then '
               f'{operation_pb2.OperationState.Name(operation.state)}', flush=True)
@@ -280,8 +283,8 @@ class InUseTest(InUseCase):
 
 
 class AssistedInUseTest(InUseCase, AssistedCase):
-    """What the machine does is done by its consumer, a process that goes on when the server dies and
-    reports again when it is back."""
+    """What the machine does is done by its consumer, a process that goes on when the server dies
+    and reports again when it is back."""
 
     def started(self, scenario, number):
         disks, machine, writer = super().started(scenario, number)
@@ -292,7 +295,11 @@ class AssistedInUseTest(InUseCase, AssistedCase):
         self.stop_consumer(self.process)
         super().clear(disks, machine)
 
-    # Only the consumer knows the machine, so nothing fails for its death: Cairn waits for the answer.
+    def start_afresh(self):
+        self.stop_consumer(self.process)
+        super().start_afresh()
+
+    # Only the consumer knows the machine: nothing fails for its death, Cairn waits for an answer.
 
     def cannot_fail_yet(self, scenario, point):
         return True

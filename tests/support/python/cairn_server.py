@@ -47,7 +47,10 @@ pools:
             self.process = subprocess.Popen(
                 self.command(), env={**os.environ, 'CAIRN_FAILPOINTS': fail_points},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.channel = grpc.insecure_channel(f'unix:{self.socket}')
+        # The first try comes before the server listens; the next is not to come a second later.
+        self.channel = grpc.insecure_channel(f'unix:{self.socket}', options=[
+            ('grpc.initial_reconnect_backoff_ms', 20), ('grpc.min_reconnect_backoff_ms', 20),
+            ('grpc.max_reconnect_backoff_ms', 1000)])
         health = health_pb2_grpc.HealthStub(self.channel)
         give_up = time.monotonic() + 30
         while True:

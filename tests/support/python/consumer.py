@@ -293,7 +293,11 @@ class Consumer:
                 raise
         qmp.wait_for_job(job_id, until='ready', progress=progress)
         if qmp.job(job_id) is not None:
-            qmp.execute('job-complete', id=job_id)
+            try:
+                qmp.execute('job-complete', id=job_id)
+            except QmpError:
+                if qmp.job(job_id) is not None:
+                    raise  # else a consumer before this one had said so already
             qmp.wait_for_job(job_id)
         if not self.is_moved(qmp, move):
             raise QmpError(f'the disk is still on {directory}')
