@@ -21,7 +21,7 @@ import grpc
 
 from cairn.v1 import operation_pb2, volume_pb2
 from consumer import Consumer
-from machine import KINDS, Onlooker
+from machine import KINDS
 from model import BLOCK, Clock, DiskModel, WrongContent, check_one_instant
 from qmp import Qmp, QmpError
 from writer import Target, Writer
@@ -152,7 +152,7 @@ class PiecesTest(unittest.TestCase):
     def steps(self, kind, form):
         self.create('base', form)
         machine = self.machine(kind, 'base', form)
-        onlooker = Onlooker(machine.spare_socket)
+        onlooker = machine.look_on()
         self.addCleanup(onlooker.stop)
         writer = self.write_to(machine)
         consumer = LocalConsumer(machine, self.directory, ['base', 'one', 'two', 'three'])

@@ -8,8 +8,10 @@ import unittest
 
 from cairn.v1 import snapshot_pb2, snapshot_service_pb2, volume_pb2, volume_service_pb2
 from caller import Caller, Refused, Server
-from machine import KINDS, Onlooker
+from libvirt_machine import LIBVIRT_KINDS
+from machine import KINDS
 from model import Clock, DiskModel
+from qmp import image_file
 from setting import CAIRND
 from verify import verify_disk, verify_shares
 from writer import SLOW_SECONDS, Target, Writer
@@ -70,7 +72,7 @@ class LiveCase(unittest.TestCase):
         return result
 
     def machine(self, kind):
-        machine = KINDS[kind]()
+        machine = {**KINDS, **LIBVIRT_KINDS}[kind]()
         self.addCleanup(self.close_machine, machine)
         return machine
 
@@ -87,10 +89,8 @@ class LiveCase(unittest.TestCase):
         return disk
 
     def hypervisor(self, machine, disk):
-        """How Cairn reaches the machine: over QMP. The assisted tests say otherwise."""
-        return volume_pb2.Hypervisor(qmp=volume_pb2.QmpHypervisor(
-            address=f'unix:{machine.cairn_socket}',
-            node_or_device=machine.disk_id(disk.volume_id)))
+        """How Cairn reaches the machine by itself. The assisted tests say otherwise."""
+        return volume_pb2.Hypervisor(**machine.control(disk.volume_id))
 
     def attach(self, machine, disk, instance='machine-1', **fields):
         fields.setdefault('hypervisor', self.hypervisor(machine, disk))
@@ -105,12 +105,12 @@ class LiveCase(unittest.TestCase):
         for disk in disks:
             disk.attachment = self.attach(machine, disk)
             disk.machine = machine
-        machine.start({disk.volume_id: disk.attachment.connection.qemu_blockdev_json
+        machine.start({disk.volume_id: getattr(disk.attachment.connection, machine.blockdev)
                        for disk in disks})
 
     def look_on(self, machine):
         """Somebody else looks at the machine until it is switched off."""
-        onlooker = Onlooker(machine.spare_socket)
+        onlooker = machine.look_on()
         self.addCleanup(onlooker.stop)
         self.onlookers.append(onlooker)
 
@@ -212,7 +212,7 @@ class LiveCase(unittest.TestCase):
         recorded = [os.path.join(share, file.file) for file in reversed(volume.chain)]
         self.assertEqual(disk.machine.open_chain(disk.volume_id), recorded)
         with disk.machine.qmp() as qmp:
-            held = {path for path in (qmp.file_of(name) for name in qmp.nodes())
+            held = {path for path in map(image_file, (node['file'] for node in qmp.nodes().values()))
                     if disk.volume_id in path}
         self.assertEqual(held - set(recorded), set())
 

@@ -33,9 +33,9 @@ class Onlooker:
     """Asks the machine all the time which nodes it has, as libvirt and monitoring do, until it is
     stopped. It must be safe to ask at any instant of a change."""
 
-    def __init__(self, path):
+    def __init__(self, qmp):
         self.error = None
-        self._qmp = Qmp(path)
+        self._qmp = qmp
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -67,9 +67,16 @@ class Machine:
         self.disks = {}
         self._exports = 0
 
+    blockdev = 'qemu_blockdev_json'  # which word of a ConnectionInfo start() is to be given
+
     def disk_id(self, name):
         """What Cairn is told as QmpHypervisor.node_or_device."""
         raise NotImplementedError
+
+    def control(self, name):
+        """What Cairn is told as Hypervisor."""
+        return {'qmp': {'address': f'unix:{self.cairn_socket}',
+                        'node_or_device': self.disk_id(name)}}
 
     def command(self):
         raise NotImplementedError
@@ -102,15 +109,22 @@ class Machine:
                 if self.process.poll() is not None or time.monotonic() > give_up:
                     raise RuntimeError(f'the machine did not start: {self.log_tail()}') from None
                 time.sleep(0.02)
+        self.add_exports()
+
+    def qmp(self):
+        """A connection of the test's own; to be closed."""
+        return Qmp(self.test_socket)
+
+    def look_on(self):
+        """Somebody else looks at the machine from now on; to be stopped."""
+        return Onlooker(Qmp(self.spare_socket))
+
+    def add_exports(self):
         with self.qmp() as qmp:
             qmp.execute('nbd-server-start',
                         addr={'type': 'unix', 'data': {'path': self.nbd_socket}})
         for name in self.disks:
             self.add_export(name)
-
-    def qmp(self):
-        """A connection of the test's own; to be closed."""
-        return Qmp(self.test_socket)
 
     def add_export(self, name, node=None):
         """Gives the disk to writers, in its present size."""
