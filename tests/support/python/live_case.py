@@ -212,8 +212,8 @@ class LiveCase(unittest.TestCase):
         recorded = [os.path.join(share, file.file) for file in reversed(volume.chain)]
         self.assertEqual(disk.machine.open_chain(disk.volume_id), recorded)
         with disk.machine.qmp() as qmp:
-            held = {path for path in map(image_file, (node['file'] for node in qmp.nodes().values()))
-                    if disk.volume_id in path}
+            files = map(image_file, (node['file'] for node in qmp.nodes().values()))
+            held = {path for path in files if disk.volume_id in path}
         self.assertEqual(held - set(recorded), set())
 
     def assert_all_holds(self):

@@ -227,8 +227,8 @@ class LiveJobs(LiveCase):
         self.assert_all_holds()
 
     def kill_machines(self, machines, disk, kills, within=0.1):
-        """Some time within so many seconds of each change. An operation is neither lost nor guessed:
-        it waits until the volume is detached. What was flushed is there."""
+        """Some time within so many seconds of each change. An operation is neither lost nor
+        guessed: it waits until the volume is detached. What was flushed is there."""
         for number in range(kills):
             machine = self.dice.choice(machines)
             self.power_on(machine, disk)
