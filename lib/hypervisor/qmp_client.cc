@@ -121,7 +121,7 @@ absl::StatusOr<nlohmann::json> QmpClient::NextEvent(absl::Duration limit) {
 }
 
 void QmpClient::Keep(nlohmann::json event) {
-  // Nobody depends on an event: each only saves a wait.
+  // Nobody depends on an event: each only saves a wait, or a second attempt.
   if (events_.size() >= kEventsMax) events_.pop_front();
   events_.push_back(std::move(event));
 }

@@ -42,6 +42,8 @@ class QmpClient {
   // The next event that has not been taken: {"event": name, "data": {...}}; null when none came
   // within `limit`.
   absl::StatusOr<nlohmann::json> NextEvent(absl::Duration limit);
+  // Those that came so far.
+  void ForgetEvents() { events_.clear(); }
 
   const std::string& address() const { return endpoint_.text; }
   absl::Status Unavailable(std::string_view what) const { return QmpUnavailable(endpoint_, what); }

@@ -11,8 +11,8 @@
 namespace cairn {
 namespace {
 
-// The events say when to look; this is for one that was lost.
 constexpr char kCancelledError[] = "Operation canceled";
+// The events say when to look; this is for one that was lost.
 constexpr absl::Duration kLookAgain = absl::Seconds(1);
 
 std::string NameOf(const nlohmann::json& event) {
@@ -48,14 +48,21 @@ QmpJob Concluded(QmpJob job, const nlohmann::json& event) {
 
 // Of a job that is gone: what was told of its end, if that has come.
 absl::StatusOr<std::optional<QmpJob>> HearEnd(QmpClient* qmp, const std::string& id, QmpJob last) {
-  for (;;) {
+  const Deadline limit(kLookAgain);
+  while (!limit.passed()) {
     ASSIGN_OR_RETURN(const nlohmann::json event, qmp->NextEvent(absl::ZeroDuration()));
-    if (event.is_null()) return std::nullopt;
+    if (event.is_null()) break;
     if (TellsEnd(event, id)) return Concluded(std::move(last), event);
   }
+  return std::nullopt;
 }
 
 }  // namespace
+
+absl::Status StartJob(QmpClient* qmp, std::string_view command, const nlohmann::json& arguments) {
+  qmp->ForgetEvents();
+  return qmp->Execute(command, arguments).status();
+}
 
 absl::StatusOr<std::optional<QmpJob>> FindJob(QmpClient* qmp, const std::string& id) {
   ASSIGN_OR_RETURN(const nlohmann::json jobs, qmp->Execute("query-jobs"));

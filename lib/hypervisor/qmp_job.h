@@ -1,4 +1,4 @@
-// Jobs of QEMU, which are found again by their ids. They are kept after their end (auto-dismiss is
+// Jobs of QEMU, which are found again by their ids. Most are kept after their end (auto-dismiss is
 // off), so that whoever comes back learns how it was.
 //
 // One thread at a time, as QmpClient.
@@ -34,6 +34,10 @@ struct QmpJob {
     return {.phase = phase, .done_bytes = done_bytes, .total_bytes = total_bytes};
   }
 };
+
+// `command` begins a job of a name that no job has. What was told of an earlier one of that name is
+// forgotten.
+absl::Status StartJob(QmpClient* qmp, std::string_view command, const nlohmann::json& arguments);
 
 // Nothing when there is no job of that name.
 absl::StatusOr<std::optional<QmpJob>> FindJob(QmpClient* qmp, const std::string& id);

@@ -123,7 +123,7 @@ absl::Status QmpHypervisor::StartMerge(const DiskRef& disk, const QmpDisk& found
   } else {
     arguments["device"] = top.node;
   }
-  return qmp_->Execute(commit ? "block-commit" : "block-stream", arguments).status();
+  return StartJob(qmp_.get(), commit ? "block-commit" : "block-stream", arguments);
 }
 
 absl::StatusOr<JobState> QmpHypervisor::Merge(const DiskRef& disk, const LayerMerge& merge,

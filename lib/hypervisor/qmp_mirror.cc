@@ -55,7 +55,7 @@ absl::Status QmpHypervisor::StartMirror(const DiskRef& disk, const DiskMove& mov
                               {"copy-mode", "write-blocking"},
                               {"auto-dismiss", false}};
   if (found.root != active.node) arguments["replaces"] = active.node;
-  const absl::Status started = qmp_->Execute("blockdev-mirror", arguments).status();
+  const absl::Status started = StartJob(qmp_.get(), "blockdev-mirror", arguments);
   if (!started.ok()) RemoveNode(target);
   return started;
 }
