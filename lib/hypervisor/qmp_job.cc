@@ -15,12 +15,12 @@ constexpr char kCancelledError[] = "Operation canceled";
 // The events say when to look; this is for one that was lost.
 constexpr absl::Duration kLookAgain = absl::Seconds(1);
 
-std::string NameOf(const nlohmann::json& event) {
+std::string EventName(const nlohmann::json& event) {
   return JsonValue<std::string>(event, "event", "");
 }
 
 bool IsOfJobs(const nlohmann::json& event) {
-  const std::string name = NameOf(event);
+  const std::string name = EventName(event);
   return name.starts_with("JOB_") || name.starts_with("BLOCK_JOB_");
 }
 
@@ -29,7 +29,7 @@ nlohmann::json DataOf(const nlohmann::json& event) {
 }
 
 bool TellsEnd(const nlohmann::json& event, const std::string& id) {
-  const std::string name = NameOf(event);
+  const std::string name = EventName(event);
   return (name == "BLOCK_JOB_COMPLETED" || name == "BLOCK_JOB_CANCELLED") &&
          JsonValue<std::string>(DataOf(event), "device", "") == id;
 }
@@ -39,7 +39,7 @@ QmpJob Concluded(QmpJob job, const nlohmann::json& event) {
   job.id = JsonValue<std::string>(data, "device", "");
   job.type = JsonValue<std::string>(data, "type", "");
   job.status = "concluded";
-  job.error = NameOf(event) == "BLOCK_JOB_CANCELLED" ? kCancelledError
+  job.error = EventName(event) == "BLOCK_JOB_CANCELLED" ? kCancelledError
                                                      : JsonValue<std::string>(data, "error", "");
   job.done_bytes = JsonValue<int64_t>(data, "offset", job.done_bytes);
   job.total_bytes = JsonValue<int64_t>(data, "len", job.total_bytes);

@@ -16,6 +16,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "lib/hypervisor/call_thread.h"
 
 namespace cairn {
 namespace {
@@ -79,56 +80,45 @@ absl::StatusOr<UniqueFd> DialUnix(const QmpEndpoint& endpoint, const Deadline& d
   return fd;
 }
 
-// A look-up of a name that can be left alone when it takes too long.
-struct Lookup {
-  std::string host;
-  std::string port;
-  addrinfo hints = {};
-  gaicb request = {};
-  ~Lookup() {
-    if (request.ar_result != nullptr) freeaddrinfo(request.ar_result);
+struct Addresses {
+  int error = 0;
+  addrinfo* first = nullptr;
+  ~Addresses() {
+    if (first != nullptr) freeaddrinfo(first);
   }
 };
 
-absl::StatusOr<std::unique_ptr<Lookup>> LookUp(const QmpEndpoint& endpoint,
-                                               const Deadline& deadline) {
-  auto lookup = std::make_unique<Lookup>();
-  lookup->host = endpoint.host;
-  lookup->port = endpoint.port;
-  lookup->hints.ai_socktype = SOCK_STREAM;
-  lookup->request.ar_name = lookup->host.c_str();
-  lookup->request.ar_service = lookup->port.c_str();
-  lookup->request.ar_request = &lookup->hints;
+std::shared_ptr<Addresses> LookUp(const std::string& host, const std::string& port, int flags) {
+  auto found = std::make_shared<Addresses>();
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = flags | AI_NUMERICSERV;
+  found->error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found->first);
+  return found;
+}
+
+absl::StatusOr<std::shared_ptr<Addresses>> LookUp(const QmpEndpoint& endpoint,
+                                                  const Deadline& deadline) {
   // An address needs nobody's answer.
-  lookup->hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-  if (getaddrinfo(lookup->request.ar_name, lookup->request.ar_service, &lookup->hints,
-                  &lookup->request.ar_result) == 0) {
-    return lookup;
-  }
-  lookup->hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
-  gaicb* list[] = {&lookup->request};
-  int error = getaddrinfo_a(GAI_NOWAIT, list, 1, nullptr);
-  while (error == 0 && (error = gai_error(&lookup->request)) == EAI_INPROGRESS) {
-    const absl::Duration left = deadline.left();
-    if (left <= absl::ZeroDuration()) {
-      // What still works on it keeps it: it cannot be taken back from a resolver's thread.
-      if (gai_cancel(&lookup->request) == EAI_NOTCANCELED) lookup.release();
-      return QmpUnavailable(endpoint, "the host's name was not resolved in time");
-    }
-    const timespec wait = absl::ToTimespec(left);
-    gai_suspend(list, 1, &wait);
-    error = 0;
-  }
-  if (error != 0) {
-    return QmpUnavailable(endpoint, fmt::format("the host's name: {}", gai_strerror(error)));
-  }
-  return lookup;
+  auto found = LookUp(endpoint.host, endpoint.port, AI_NUMERICHOST);
+  if (found->error == 0) return found;
+  ASSIGN_OR_RETURN(const auto thread, CallThread::Start(endpoint.text));
+  const auto answer = std::make_shared<std::shared_ptr<Addresses>>();
+  const bool answered = thread->Run(
+      [answer, host = endpoint.host, port = endpoint.port] {
+        *answer = LookUp(host, port, AI_ADDRCONFIG);
+      },
+      deadline.left());
+  if (!answered) return QmpUnavailable(endpoint, "the host's name was not resolved in time");
+  found = *answer;
+  if (found->error == 0) return found;
+  return QmpUnavailable(endpoint, fmt::format("the host's name: {}", gai_strerror(found->error)));
 }
 
 absl::StatusOr<UniqueFd> DialTcp(const QmpEndpoint& endpoint, const Deadline& deadline) {
-  ASSIGN_OR_RETURN(const auto lookup, LookUp(endpoint, deadline));
+  ASSIGN_OR_RETURN(const auto addresses, LookUp(endpoint, deadline));
   int error = EADDRNOTAVAIL;
-  for (const addrinfo* at = lookup->request.ar_result; at != nullptr; at = at->ai_next) {
+  for (const addrinfo* at = addresses->first; at != nullptr; at = at->ai_next) {
     UniqueFd fd(socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd.valid()) {
       error = errno;
