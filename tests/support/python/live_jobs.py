@@ -265,7 +265,7 @@ class LiveJobs(LiveCase):
                                         after))
         else:
             refused = Refused(operation.error)
-            self.assertEqual(refused.reason, 'HYPERVISOR_UNAVAILABLE', operation)
+            self.assertIn(refused.reason, ('HYPERVISOR_UNAVAILABLE', 'INTERRUPTED'), operation)
         volume = self.caller.full(disk.volume_id)
         verify_chain(volume, machine_died=True)
         values = disk.model.read(content_of_files(volume))
