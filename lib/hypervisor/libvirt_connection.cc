@@ -288,9 +288,8 @@ absl::Status LibvirtConnection::BeginPull(const std::string& disk, const std::st
 absl::Status LibvirtConnection::BeginCopy(const std::string& disk, const std::string& xml,
                                           bool shallow) {
   return AskDomain("copying disk " + disk, [disk, xml, shallow](virDomainPtr domain) {
-    unsigned int flags = VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB |
-                         VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES;
-    if (shallow) flags |= VIR_DOMAIN_BLOCK_COPY_SHALLOW;
+    unsigned int flags = VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB;
+    flags |= shallow ? VIR_DOMAIN_BLOCK_COPY_SHALLOW : VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES;
     return virDomainBlockCopy(domain, disk.c_str(), xml.c_str(), nullptr, 0, flags);
   });
 }

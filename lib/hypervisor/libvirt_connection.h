@@ -61,6 +61,10 @@ class LibvirtConnection {
                            const std::string& base);
   // `base` stays below; empty: nothing does.
   absl::Status BeginPull(const std::string& disk, const std::string& base);
+  // Of the whole disk with all that is written to it meanwhile before the guest is told, or, `shallow`,
+  // of the active file, with what is written following. The two exclude each other: libvirt opens
+  // the files below a shallow copy only when it takes over, and a part of a cluster that the guest
+  // writes into the copy before would have zeros around it.
   absl::Status BeginCopy(const std::string& disk, const std::string& xml, bool shallow);
   // Waits until it is over.
   absl::Status EndJob(const std::string& disk, bool pivot);
@@ -68,6 +72,13 @@ class LibvirtConnection {
   // What QEMU has in memory of the disk's active file gets written and synced. libvirt has no call
   // for that: this goes past it to QEMU's monitor, which "taints" the domain in libvirt's log.
   absl::Status Flush(const LibvirtDisk& disk);
+  // The same, of the file to which a disk is being copied.
+  absl::Status FlushFile(const std::string& path);
+  // The guest stands still until Release(), also when that is called by another connection, unless
+  // it is paused anyway.
+  absl::Status Hold();
+  // Ends what Hold() has begun, if it has.
+  absl::Status Release();
   // In the definition of a domain that has one libvirt writes down, with a switch, the file below the
   // new layer. The machine could not start once that has been merged: these disks' definitions name
   // only the active file again.
@@ -84,6 +95,7 @@ class LibvirtConnection {
   // With the domain looked up; `ask` answers as libvirt does, below 0 for a failure. What it shares
   // with the caller it holds by shared_ptr.
   absl::Status AskDomain(const std::string& attempted, std::function<int(_virDomain*)> ask);
+  absl::Status FlushNode(const std::string& attempted, const std::string& node);
   absl::StatusOr<std::string> AskMonitor(const std::string& attempted, const std::string& command,
                                          unsigned int flags);
 

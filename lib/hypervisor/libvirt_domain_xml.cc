@@ -6,6 +6,7 @@
 
 #include "lib/base/json.h"
 #include "lib/base/status.h"
+#include "lib/hypervisor/qmp_graph.h"
 
 namespace cairn {
 namespace {
@@ -82,6 +83,19 @@ std::string FindBlockNode(const std::string& query_block, const std::string& ali
     const std::string device = "/" + JsonValue<std::string>(disk, "qdev", "") + "/";
     if (device.find("/" + alias + "/") != std::string::npos && disk.contains("inserted")) {
       return JsonValue<std::string>(disk["inserted"], "node-name", "");
+    }
+  }
+  return {};
+}
+
+std::string FindFileNode(const std::string& query_nodes, const std::string& path) {
+  auto answer = ParseJson("QEMU's list of nodes", query_nodes);
+  if (!answer.ok() || !answer->is_object()) return {};
+  for (const nlohmann::json& node : answer->value("return", nlohmann::json::array())) {
+    // The one below it, which knows no format, has the same file.
+    if (PathInFilename(JsonValue<std::string>(node, "file", "")) == path &&
+        JsonValue<std::string>(node, "drv", "file") != "file") {
+      return JsonValue<std::string>(node, "node-name", "");
     }
   }
   return {};

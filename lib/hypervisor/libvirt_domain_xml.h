@@ -47,6 +47,10 @@ std::vector<std::string> LibvirtDisksWithoutBacking(const std::string& xml,
 // none.
 std::string FindBlockNode(const std::string& query_block, const std::string& alias);
 
+// The block node that understands the format of that file, in its answer to `query-named-block-nodes`;
+// empty: none.
+std::string FindFileNode(const std::string& query_nodes, const std::string& path);
+
 struct LibvirtNewLayer {
   std::string target;
   std::string path;

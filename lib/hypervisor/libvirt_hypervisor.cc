@@ -20,6 +20,8 @@ namespace {
 
 // How often a job is looked at: each look is a question to QEMU, of well under a millisecond.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
+// How long a guest is made to wait at most for a copy to catch up.
+constexpr absl::Duration kStandStillMax = absl::Seconds(1);
 
 std::string_view JobName(LibvirtJob::Kind kind) {
   switch (kind) {
@@ -64,6 +66,10 @@ class LibvirtHypervisor : public Hypervisor {
                                 const LayerMerge& merge) const;
   absl::Status BeginMerge(const std::string& disk, const LibvirtChain& chain,
                           const LayerMerge& merge);
+  absl::Status TakeOver(const std::string& disk, const DiskMove& move,
+                        const std::string& target_directory);
+  // While nothing is written to the disk: both files become the same, and durable.
+  absl::Status MakeSame(const std::string& disk, const std::string& target);
   // The disk's job, which must be of this kind.
   absl::StatusOr<std::optional<LibvirtJob>> FindJob(const std::string& disk, LibvirtJob::Kind kind);
   // After begin() failed with `failure`: no error when such a job is there now, begun by another.
@@ -261,28 +267,55 @@ absl::StatusOr<JobState> LibvirtHypervisor::Mirror(const DiskRef& disk, const Di
 absl::Status LibvirtHypervisor::FinishMirror(const DiskRef& disk, const DiskMove& move,
                                              const std::string& target_directory,
                                              const std::string& job_id) {
-  ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk.disk, LibvirtJob::Kind::kCopy));
-  ASSIGN_OR_RETURN(LibvirtChain chain, LookAtChain(disk.disk));
+  const absl::Status moved = TakeOver(disk.disk, move, target_directory);
+  // In any case: whoever was here before may have held the guest and not come to an end.
+  const absl::Status released = connection_->Release();
+  RETURN_IF_ERROR(moved);
+  RETURN_IF_ERROR(released);
+  seen_jobs_.erase(job_id);
+  return absl::OkStatus();
+}
+
+absl::Status LibvirtHypervisor::TakeOver(const std::string& disk, const DiskMove& move,
+                                         const std::string& target_directory) {
+  ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk, LibvirtJob::Kind::kCopy));
+  ASSIGN_OR_RETURN(LibvirtChain chain, LookAtChain(disk));
   const bool moved = chain.names[0] == move.file && SamePath(chain.directory, target_directory);
-  if (moved && !job) {
-    seen_jobs_.erase(job_id);
-    return absl::OkStatus();
-  }
+  if (moved && !job) return absl::OkStatus();
   const std::string target = target_directory + "/" + move.file;
   if (!job || !chain.disk.mirror || !SamePath(chain.disk.mirror->path, target)) {
-    return Mismatch(disk.disk, fmt::format("has open {}/{} and is not being copied to {}",
-                                           chain.directory, chain.names[0], target));
+    return Mismatch(disk, fmt::format("has open {}/{} and is not being copied to {}",
+                                      chain.directory, chain.names[0], target));
   }
-  RETURN_IF_ERROR(connection_->EndJob(disk.disk, /*pivot=*/true));
-  seen_jobs_.erase(job_id);
-  ASSIGN_OR_RETURN(LibvirtChain after, LookAtChain(disk.disk));
+  if (chain.names.size() > 1) {
+    // Its copy lags behind the guest's writes. Should the machine die before it is known which of
+    // the files it has gone on with, then it must not matter.
+    RETURN_IF_ERROR(connection_->Hold());
+    RETURN_IF_ERROR(MakeSame(disk, chain.disk.mirror->path));
+  }
+  RETURN_IF_ERROR(connection_->EndJob(disk, /*pivot=*/true));
+  ASSIGN_OR_RETURN(LibvirtChain after, LookAtChain(disk));
   if (!SamePath(after.directory, target_directory)) {
     // Before that is cleared up, nobody may think that it has not moved.
     return connection_->Failure(Reason::kHypervisorUnavailable,
                                 fmt::format("disk {} seems to have {}/{} open after the move to {}",
-                                            disk.disk, after.directory, after.names[0], target));
+                                            disk, after.directory, after.names[0], target));
   }
   return absl::OkStatus();
+}
+
+absl::Status LibvirtHypervisor::MakeSame(const std::string& disk, const std::string& target) {
+  for (const Deadline deadline(kStandStillMax);;) {
+    ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk, LibvirtJob::Kind::kCopy));
+    if (!job) return Mismatch(disk, fmt::format("is not being copied to {} any more", target));
+    if (job->done_bytes == job->total_bytes) return connection_->FlushFile(target);
+    if (deadline.passed()) {
+      return connection_->Failure(
+          Reason::kHypervisorUnavailable,
+          fmt::format("the copy of disk {} did not catch up while the guest stood still", disk));
+    }
+    absl::SleepFor(kLookInterval / 4);
+  }
 }
 
 absl::Status LibvirtHypervisor::CancelJob(const DiskRef& disk, const std::string& job_id) {
@@ -298,7 +331,8 @@ absl::Status LibvirtHypervisor::CancelJob(const DiskRef& disk, const std::string
     }
   }
   seen_jobs_.erase(job_id);
-  return absl::OkStatus();
+  // By FinishMirror, if that has not come to an end.
+  return connection_->Release();
 }
 
 absl::Status LibvirtHypervisor::Resize(const DiskRef& disk, const DiskResize& resize) {

@@ -37,6 +37,23 @@ absl::Status LibvirtConnection::Flush(const LibvirtDisk& disk) {
     return Failure(Reason::kHypervisorFailed,
                    fmt::format("{}: QEMU shows no disk {}", attempted, disk.alias));
   }
+  return FlushNode(attempted, node);
+}
+
+absl::Status LibvirtConnection::FlushFile(const std::string& path) {
+  const std::string attempted = "flushing " + path;
+  ASSIGN_OR_RETURN(
+      std::string nodes,
+      AskMonitor(attempted, R"({"execute":"query-named-block-nodes","arguments":{"flat":true}})",
+                 VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT));
+  const std::string node = FindFileNode(nodes, path);
+  if (node.empty()) {
+    return Failure(Reason::kHypervisorFailed, fmt::format("{}: QEMU does not have it", attempted));
+  }
+  return FlushNode(attempted, node);
+}
+
+absl::Status LibvirtConnection::FlushNode(const std::string& attempted, const std::string& node) {
   ASSIGN_OR_RETURN(std::string words, AskMonitor(attempted, fmt::format("qemu-io {} flush", node),
                                                  VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP));
   if (words.find_first_not_of(" \r\n") != std::string::npos) {

@@ -39,7 +39,8 @@ std::string Text(const nlohmann::json& json, const char* key) {
   return JsonValue<std::string>(json, key, "");
 }
 
-// The path in a file node's name: itself, or in the pseudo-protocol that carries options.
+}  // namespace
+
 std::string PathInFilename(const std::string& filename) {
   constexpr std::string_view kJson = "json:";
   if (!filename.starts_with(kJson)) return filename;
@@ -50,8 +51,6 @@ std::string PathInFilename(const std::string& filename) {
   }
   return Text(Member(*options, "file"), "filename");
 }
-
-}  // namespace
 
 bool IsFileOfVolume(std::string_view file, std::string_view volume_id) {
   constexpr std::string_view kPrefix = "volume-";

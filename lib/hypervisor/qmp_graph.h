@@ -25,6 +25,9 @@
 
 namespace cairn {
 
+// The path in a file node's name: itself, or in the pseudo-protocol that carries options.
+std::string PathInFilename(const std::string& filename);
+
 struct QmpNode {
   std::string name;
   std::string driver;

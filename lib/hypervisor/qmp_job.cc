@@ -40,7 +40,7 @@ QmpJob Concluded(QmpJob job, const nlohmann::json& event) {
   job.type = JsonValue<std::string>(data, "type", "");
   job.status = "concluded";
   job.error = EventName(event) == "BLOCK_JOB_CANCELLED" ? kCancelledError
-                                                     : JsonValue<std::string>(data, "error", "");
+                                                        : JsonValue<std::string>(data, "error", "");
   job.done_bytes = JsonValue<int64_t>(data, "offset", job.done_bytes);
   job.total_bytes = JsonValue<int64_t>(data, "len", job.total_bytes);
   return job;

@@ -104,11 +104,10 @@ absl::StatusOr<std::shared_ptr<Addresses>> LookUp(const QmpEndpoint& endpoint,
   if (found->error == 0) return found;
   ASSIGN_OR_RETURN(const auto thread, CallThread::Start(endpoint.text));
   const auto answer = std::make_shared<std::shared_ptr<Addresses>>();
-  const bool answered = thread->Run(
-      [answer, host = endpoint.host, port = endpoint.port] {
-        *answer = LookUp(host, port, AI_ADDRCONFIG);
-      },
-      deadline.left());
+  const bool answered =
+      thread->Run([answer, host = endpoint.host,
+                   port = endpoint.port] { *answer = LookUp(host, port, AI_ADDRCONFIG); },
+                  deadline.left());
   if (!answered) return QmpUnavailable(endpoint, "the host's name was not resolved in time");
   found = *answer;
   if (found->error == 0) return found;

@@ -185,7 +185,7 @@ class ErrorsTest(LiveCase):
                                               disk)
                 self.assertEqual(refused.code, FAILED_PRECONDITION)
                 self.assertEqual(refused.info.metadata['file'], volume.active_file)
-                self.assertEqual(self.caller.full(disk.volume_id).state,
+                self.assertEqual(self.caller.brief(disk.volume_id).state,
                                  volume_pb2.VOLUME_STATE_AVAILABLE)
         # A raw disk may hold anything, also the header of an image that refers to another file.
         disk = self.make_disk(RAW)

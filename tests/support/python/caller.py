@@ -124,6 +124,11 @@ class Caller:
             raise Refused(operation.error)
         return operation
 
+    def brief(self, volume_id):
+        """Without a look at its files."""
+        return self.call('volumes.GetVolume', volume_service_pb2.GetVolumeRequest(
+            volume_id=volume_id)).volume
+
     def full(self, volume_id):
         return self.call('volumes.GetVolume', volume_service_pb2.GetVolumeRequest(
             volume_id=volume_id, view=volume_pb2.VOLUME_VIEW_FULL)).volume

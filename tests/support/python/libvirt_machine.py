@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 
 from machine import Machine, Onlooker
 from qmp import Qmp, QmpError
@@ -113,6 +114,7 @@ class LibvirtMachine(Machine):
             LibvirtMachine.daemon = Libvirtd()
         LibvirtMachine._made += 1
         self.domain = f'machine-{LibvirtMachine._made}'
+        self.uuid = uuid.uuid4()
         self.pid = None
         self._targets = {}
 
@@ -131,7 +133,7 @@ class LibvirtMachine(Machine):
             f"type='bool' value='true'/></qemu:frontend></qemu:device>"
             for disk in self.disks.values())
         return (f"<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
-                f"<name>{self.domain}</name><memory unit='MiB'>64</memory>"
+                f"<name>{self.domain}</name><uuid>{self.uuid}</uuid><memory unit='MiB'>64</memory>"
                 f"<os><type arch='x86_64' machine='pc'>hvm</type></os><devices>"
                 f"{''.join(disk.xml for disk in self.disks.values())}"
                 f"<memballoon model='none'/><controller type='usb' model='none'/></devices>"

@@ -110,5 +110,18 @@ TEST(LibvirtDomainXml, FindsTheNodeOfADevice) {
   EXPECT_EQ(FindBlockNode(R"({"return":3})", "virtio-disk1"), "");
 }
 
+TEST(LibvirtDomainXml, FindsTheNodeOfAFile) {
+  const std::string answer = R"({"return":[
+    {"node-name":"n1","drv":"file","file":"/s/a"},{"node-name":"n2","drv":"qcow2","file":"/s/a"},
+    {"node-name":"n3","drv":"raw","file":"/s/b"},{"node-name":"n4","drv":"file","file":"/s/c"},
+    {"node-name":"n5","drv":"qcow2","file":
+     "json:{\"backing\":null,\"driver\":\"qcow2\",\"file\":{\"filename\":\"/s/d\"}}"}]})";
+  EXPECT_EQ(FindFileNode(answer, "/s/d"), "n5");
+  EXPECT_EQ(FindFileNode(answer, "/s/a"), "n2");
+  EXPECT_EQ(FindFileNode(answer, "/s/b"), "n3");
+  EXPECT_EQ(FindFileNode(answer, "/s/c"), "");
+  EXPECT_EQ(FindFileNode("no JSON", "/s/a"), "");
+}
+
 }  // namespace
 }  // namespace cairn::testing

@@ -278,6 +278,56 @@ TEST_F(LibvirtMirrorTest, MovesWithWritesMeanwhile) {
   EXPECT_TRUE(QemuReads(target_.File("l3"), FileFormat::kQcow2, 5 * kMiB, kMiB, 21));
 }
 
+TEST_F(LibvirtMirrorTest, SmallWritesMeanwhileKeepWhatIsAroundThem) {
+  StartWithChain();
+  PrepareTarget();
+  libvirtd_->Virsh({"resume", machine_->name()});
+  ASSERT_OK(hypervisor_->Mirror(kVda, kMove, target_.path(), "job-1", kLong));
+  constexpr int64_t kSmall = 4096;
+  machine_->Write(0, kMiB + kSmall, kSmall, 20);  // a part of a cluster that l1 has, and not l3
+  ASSERT_OK(hypervisor_->FinishMirror(kVda, kMove, target_.path(), "job-1"));
+  EXPECT_EQ(libvirtd_->Virsh({"domstate", machine_->name()}), "running\n");
+  machine_->Kill();
+  const std::string path = target_.File("l3");
+  EXPECT_TRUE(QemuReads(path, FileFormat::kQcow2, kMiB, kSmall, 11));
+  EXPECT_TRUE(QemuReads(path, FileFormat::kQcow2, kMiB + kSmall, kSmall, 20));
+  EXPECT_TRUE(QemuReads(path, FileFormat::kQcow2, kMiB + 2 * kSmall, kMiB - 2 * kSmall, 11));
+}
+
+TEST_F(LibvirtMirrorTest, AGuestThatIsPausedStaysPaused) {
+  StartWithChain();
+  PrepareTarget();
+  ASSERT_EQ(libvirtd_->Virsh({"domstate", machine_->name()}), "paused\n");
+  ASSERT_OK(hypervisor_->Mirror(kVda, kMove, target_.path(), "job-1", kLong));
+  ASSERT_OK(hypervisor_->FinishMirror(kVda, kMove, target_.path(), "job-1"));
+  EXPECT_EQ(libvirtd_->Virsh({"domstate", machine_->name()}), "paused\n");
+}
+
+TEST_F(LibvirtMirrorTest, AGuestThatWasHeldIsReleasedByWhoeverComesNext) {
+  StartWithChain();
+  PrepareTarget();
+  const auto leave_held = [&] {
+    libvirtd_->Virsh({"metadata", machine_->name(), "--live", "--uri", "urn:cairn:held", "--key",
+                      "cairn", "--set", "<held/>"});
+    libvirtd_->Virsh({"suspend", machine_->name()});
+  };
+  ASSERT_OK(hypervisor_->Mirror(kVda, kMove, target_.path(), "job-1", kLong));
+  leave_held();
+  ASSERT_OK(Connect()->CancelJob(kVda, "job-1"));
+  EXPECT_EQ(libvirtd_->Virsh({"domstate", machine_->name()}), "running\n");
+  MakeLayerIn(target_.path());
+  ASSERT_OK(hypervisor_->Mirror(kVda, kMove, target_.path(), "job-2", kLong));
+  leave_held();
+  ASSERT_OK(Connect()->FinishMirror(kVda, kMove, target_.path(), "job-2"));
+  EXPECT_EQ(libvirtd_->Virsh({"domstate", machine_->name()}), "running\n");
+  leave_held();
+  ASSERT_OK(Connect()->FinishMirror(kVda, kMove, target_.path(), "job-2"));
+  EXPECT_EQ(libvirtd_->Virsh({"domstate", machine_->name()}), "running\n");
+  libvirtd_->Virsh({"suspend", machine_->name()});
+  ASSERT_OK(Connect()->FinishMirror(kVda, kMove, target_.path(), "job-2"));
+  EXPECT_EQ(libvirtd_->Virsh({"domstate", machine_->name()}), "paused\n");
+}
+
 TEST_F(LibvirtMirrorTest, WhatHasMovedIsSafeWithoutAFlushOfTheGuests) {
   StartWithChain();
   PrepareTarget();
