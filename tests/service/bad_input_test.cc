@@ -280,13 +280,30 @@ TEST_F(BadInputTest, AMessageThatIsTooLargeIsRefusedBeforeItIsRead) {
   EXPECT_THAT(Create([](auto*) {}), Succeeds());
 }
 
-TEST_F(BadInputTest, GroupsOfSnapshotsAreRefusedForNow) {
-  v1::CreateSnapshotRequest request;
-  request.set_volume_id(CreateVolume().id());
-  request.add_additional_volumes()->set_volume_id(CreateVolume().id());
-  v1::CreateSnapshotResponse response;
-  EXPECT_THAT(CALL(snapshots_, CreateSnapshot, request, &response),
-              FailsOnField("additional_volumes"));
+TEST_F(BadInputTest, GroupsOfSnapshots) {
+  const std::string first = CreateVolume().id();
+  const std::string second = CreateVolume().id();
+  // `volume` and `snapshot` are those of the group's second member.
+  auto create = [&](const std::string& volume, const std::string& snapshot) {
+    v1::CreateSnapshotRequest request;
+    request.set_volume_id(first);
+    request.set_snapshot_id("11111111-1111-4111-8111-111111111111");
+    request.add_additional_volumes()->set_volume_id(volume);
+    request.mutable_additional_volumes(0)->set_snapshot_id(snapshot);
+    v1::CreateSnapshotResponse response;
+    return CALL(snapshots_, CreateSnapshot, request, &response);
+  };
+  EXPECT_THAT(create("../x", ""), FailsOnField("additional_volumes.volume_id"));
+  EXPECT_THAT(create("", ""), FailsOnField("additional_volumes.volume_id"));
+  EXPECT_THAT(create(first, ""), FailsOnField("additional_volumes.volume_id"));
+  EXPECT_THAT(create(second, "../x"), FailsOnField("additional_volumes.snapshot_id"));
+  EXPECT_THAT(create(second, "11111111-1111-4111-8111-111111111111"),
+              FailsOnField("additional_volumes.snapshot_id"));
+  EXPECT_THAT(create("22222222-2222-4222-8222-222222222222", ""), FailsWith("VOLUME_NOT_FOUND"));
+  v1::ListSnapshotsResponse none;
+  EXPECT_THAT(CALL(snapshots_, ListSnapshots, v1::ListSnapshotsRequest(), &none), Succeeds());
+  EXPECT_EQ(none.snapshots_size(), 0);
+  EXPECT_THAT(create(second, ""), Succeeds());
 }
 
 TEST_F(BadInputTest, WatchesThatCannotBegin) {

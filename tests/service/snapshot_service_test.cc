@@ -213,7 +213,7 @@ TEST_F(OperationServiceTest, UnknownOperationsAreNotFound) {
   check(reader->Finish());
 }
 
-TEST_F(OperationServiceTest, NothingWaitsForAConsumerYet) {
+TEST_F(OperationServiceTest, ReportsThatAreNotAskedForAreRefused) {
   v1::CreateVolumeRequest create;
   create.set_size_bytes(kMiBytes);
   v1::CreateVolumeResponse created;
@@ -221,11 +221,11 @@ TEST_F(OperationServiceTest, NothingWaitsForAConsumerYet) {
   v1::ReportHypervisorStepRequest report;
   report.set_operation_id(created.operation().id());
   v1::ReportHypervisorStepResponse response;
-  EXPECT_THAT(CALL(operations_, ReportHypervisorStep, report, &response), FailsOnField("outcome"));
-  report.mutable_done();
   EXPECT_THAT(CALL(operations_, ReportHypervisorStep, report, &response),
               FailsOnField("step_number"));
   report.set_step_number(1);
+  EXPECT_THAT(CALL(operations_, ReportHypervisorStep, report, &response), FailsOnField("outcome"));
+  report.mutable_done();
   EXPECT_THAT(CALL(operations_, ReportHypervisorStep, report, &response),
               FailsWith("OPERATION_NOT_WAITING"));
 }

@@ -250,7 +250,8 @@ TEST_F(VolumeServiceTest, AttachGivesTheConnectionAndDetachEndsIt) {
   attach.set_volume_id(volume.id());
   attach.set_instance_id("vm-1");
   attach.set_host("host-1");
-  attach.mutable_hypervisor()->mutable_libvirt()->set_uri("qemu:///system");
+  attach.mutable_hypervisor()->mutable_libvirt()->set_uri(
+      "qemu+unix:///system?socket=/no-such-libvirtd");
   attach.mutable_hypervisor()->mutable_libvirt()->set_domain("d");
   attach.mutable_hypervisor()->mutable_libvirt()->set_target("vdb");
   v1::AttachVolumeResponse attached;
@@ -281,6 +282,16 @@ TEST_F(VolumeServiceTest, AttachGivesTheConnectionAndDetachEndsIt) {
   v1::DetachVolumeRequest detach;
   detach.set_volume_id(volume.id());
   v1::DetachVolumeResponse detached;
+  ASSERT_THAT(CALL(volumes_, DetachVolume, detach, &detached), Succeeds());
+  v1::WaitOperationRequest wait;
+  wait.set_operation_id(detached.operation().id());
+  v1::WaitOperationResponse refused;
+  ASSERT_THAT(CALL(operations_, WaitOperation, wait, &refused), Succeeds());
+  EXPECT_THAT(refused.operation().error(), FailsWith("HYPERVISOR_UNAVAILABLE"));
+  EXPECT_EQ(GetVolume(volume.id()).state(), v1::VOLUME_STATE_IN_USE);
+  detach.set_force(true);
+  EXPECT_THAT(CALL(volumes_, DetachVolume, detach, &detached), FailsOnField("reason"));
+  detach.set_reason("the host has burnt down");
   status = CALL(volumes_, DetachVolume, detach, &detached);
   EXPECT_EQ(Succeeded(status, detached.operation()).volume().state(), v1::VOLUME_STATE_AVAILABLE);
   EXPECT_THAT(CALL(volumes_, DetachVolume, detach, &detached), FailsWith("ATTACHMENT_NOT_FOUND"));
