@@ -116,6 +116,8 @@ class Conductor {
   absl::Status FinishResize(LiveOperation& op, const std::string& share, const DiskResize& resize);
   absl::StatusOr<std::optional<Outcome>> AwaitConsumer(LiveOperation& op,
                                                        const ChangeDisksStep& step);
+  // Carries on what waits for a consumer of that volume: it may have nobody to wait for any more.
+  void WakeDetached(const std::string& volume_id);
   absl::StatusOr<std::optional<Outcome>> TakeReport(LiveOperation& op, const ChangeDisksStep& step);
   void AnswerCancels(LiveOperation& op);
   void RejectReport(LiveOperation& op, const absl::Status& why);

@@ -180,7 +180,7 @@ absl::Status Conductor::FinishDetached(LiveOperation& op, const ChangeDisksStep&
             [](const LayerSwitch&) { return absl::OkStatus(); },
             [&](const LayerMerge& merge) { return FinishMerge(op, step.share, merge); },
             [&](const DiskResize& resize) { return FinishResize(op, step.share, resize); },
-            // Both files were the same when it was let go, and the new one was always written to.
+            // Both files were the same when this step began; since then only the new one was written to.
             [](const DiskMove&) { return absl::OkStatus(); },
         },
         instruction.change));
@@ -242,10 +242,24 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::AwaitConsumer(
     reported = op.reported.has_value();
   }
   // What came between the last look and here did not see it as waiting.
-  if ((reported || op.cancel_asked != cancelling) && !op.taken.exchange(true)) {
-    Resume(op.shared_from_this());
-  }
+  const bool go = reported || op.cancel_asked != cancelling || IsDetached(*core_, step);
+  if (go && !op.taken.exchange(true)) Resume(op.shared_from_this());
   return Outcome::kLeft;
+}
+
+void Conductor::WakeDetached(const std::string& volume_id) {
+  std::vector<LivePtr> live;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [id, op] : live_) live.push_back(op);
+  }
+  for (const LivePtr& op : live) {
+    const OperationPtr seen = op->Seen();
+    const bool waits =
+        std::any_of(seen->instructions.begin(), seen->instructions.end(),
+                    [&](const DiskInstruction& each) { return each.volume_id == volume_id; });
+    if (waits && !op->taken.exchange(true)) Resume(op);
+  }
 }
 
 void Conductor::Report(const std::string& operation_id, ConsumerReport report,

@@ -453,6 +453,7 @@ void Conductor::Conclude(const LivePtr& op) {
                OperationKindName(op->kind), op->volume_id, OperationStateName(seen->state),
                absl::ToDoubleSeconds(seen->end_time - seen->create_time));
   if (arrived) arrived(verdict.ok() ? Error(Reason::kInternal, "no content was awaited") : verdict);
+  if (verdict.ok() && op->kind == OperationKind::kDetachVolume) WakeDetached(op->volume_id);
   watchers_.Notify(seen);
   AnswerCancels(*op);
 }

@@ -202,6 +202,7 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
           return Answer(submission, Annotate(status, "the operation could not be journalled"));
         }
         if (!immediate) Enqueue(op, locks);
+        if (immediate && op->kind == OperationKind::kDetachVolume) WakeDetached(op->volume_id);
         Journalled(submission, op);
       });
 }

@@ -52,6 +52,16 @@ std::optional<Attachment> FindAttachment(const Core& core, const std::string& vo
   return std::nullopt;
 }
 
+bool IsDetached(const Core& core, const ChangeDisksStep& step) {
+  return std::none_of(step.instructions.begin(), step.instructions.end(),
+                      [&](const DiskInstruction& each) {
+                        // What a consumer was to move may be here or there: only it knows.
+                        const auto* move = std::get_if<DiskMove>(&each.change);
+                        return (move != nullptr && move->by_consumer) ||
+                               FindAttachment(core, each.volume_id, each.attachment_id).has_value();
+                      });
+}
+
 absl::StatusOr<std::optional<Attachment>> LiveUse(const VolumeRecord& volume,
                                                   std::string_view attempted) {
   if (volume.attachments.empty()) return std::nullopt;

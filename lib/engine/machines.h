@@ -66,6 +66,9 @@ class Machines {
 std::optional<Attachment> FindAttachment(const Core& core, const std::string& volume_id,
                                          const std::string& attachment_id);
 
+// Whether nobody has any of the step's disks any more, and it can be done without them.
+bool IsDetached(const Core& core, const ChangeDisksStep& step);
+
 // Through which attachment the chain of a volume in use can be changed. Nothing when it is attached
 // to nobody; VOLUME_IN_USE when nobody can be asked to change it.
 absl::StatusOr<std::optional<Attachment>> LiveUse(const VolumeRecord& volume,

@@ -60,7 +60,7 @@ struct DiskState {
 struct JobState {
   enum class Phase {
     kRunning,
-    kReady,  // of a move: the copy can take over
+    kReady,  // of a move: both files are the same, and nothing is written to the disk
     kDone,
   };
   Phase phase = Phase::kRunning;
@@ -91,13 +91,14 @@ class Hypervisor {
                                          const std::string& job_id, absl::Duration patience) = 0;
 
   // One look at a long copy of the active file into its counterpart in `target_directory` (as the
-  // hypervisor sees that), up to kReady: the guest's writes go to both files, to the copy not later
-  // than FinishMirror. Begins it when it is not on its way. kDone: the disk has moved already.
+  // hypervisor sees that), up to kReady: the copy is then durable, and the guest's writes wait for
+  // FinishMirror or CancelJob, which should be some milliseconds away. If the machine dies before
+  // FinishMirror was called, the old file has everything; if after, the copy has. Begins it when it
+  // is not on its way. kDone: the disk has moved already.
   virtual absl::StatusOr<JobState> Mirror(const DiskRef& disk, const DiskMove& move,
                                           const std::string& target_directory,
                                           const std::string& job_id, absl::Duration patience) = 0;
-  // Lets a mirror that is kReady take the disk over. From before it does until it has, every write
-  // that the guest was told is done is in both files. HYPERVISOR_MISMATCH when there is none any
+  // Lets a mirror that is kReady take the disk over. HYPERVISOR_MISMATCH when there is none any
   // more and the disk has not moved.
   virtual absl::Status FinishMirror(const DiskRef& disk, const DiskMove& move,
                                     const std::string& target_directory,

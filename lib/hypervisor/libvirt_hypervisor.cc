@@ -68,8 +68,10 @@ class LibvirtHypervisor : public Hypervisor {
                           const LayerMerge& merge);
   absl::Status TakeOver(const std::string& disk, const DiskMove& move,
                         const std::string& target_directory);
-  // While nothing is written to the disk: both files become the same, and durable.
+  // Holds the guest, and then makes both files the same, and durable. Should the machine die before it
+  // is known which of them it has gone on with, it must not matter.
   absl::Status MakeSame(const std::string& disk, const std::string& target);
+  absl::Status CatchUp(const std::string& disk, const std::string& target);
   // The disk's job, which must be of this kind.
   absl::StatusOr<std::optional<LibvirtJob>> FindJob(const std::string& disk, LibvirtJob::Kind kind);
   // After begin() failed with `failure`: no error when such a job is there now, begun by another.
@@ -240,9 +242,12 @@ absl::StatusOr<JobState> LibvirtHypervisor::Mirror(const DiskRef& disk, const Di
       seen_jobs_.insert(job_id);
       const bool ready =
           chain.disk.mirror && chain.disk.mirror->ready && job->done_bytes == job->total_bytes;
-      if (ready || deadline.passed()) {
-        return JobState{ready ? JobState::Phase::kReady : JobState::Phase::kRunning,
-                        job->done_bytes, job->total_bytes};
+      if (ready) {
+        RETURN_IF_ERROR(MakeSame(disk.disk, chain.disk.mirror->path));
+        return JobState{JobState::Phase::kReady, job->total_bytes, job->total_bytes};
+      }
+      if (deadline.passed()) {
+        return JobState{JobState::Phase::kRunning, job->done_bytes, job->total_bytes};
       }
       absl::SleepFor(std::min(kLookInterval, deadline.left()));
       continue;
@@ -287,12 +292,8 @@ absl::Status LibvirtHypervisor::TakeOver(const std::string& disk, const DiskMove
     return Mismatch(disk, fmt::format("has open {}/{} and is not being copied to {}",
                                       chain.directory, chain.names[0], target));
   }
-  if (chain.names.size() > 1) {
-    // Its copy lags behind the guest's writes. Should the machine die before it is known which of
-    // the files it has gone on with, then it must not matter.
-    RETURN_IF_ERROR(connection_->Hold());
-    RETURN_IF_ERROR(MakeSame(disk, chain.disk.mirror->path));
-  }
+  // The guest may have been let go on since Mirror() has held it.
+  RETURN_IF_ERROR(MakeSame(disk, chain.disk.mirror->path));
   RETURN_IF_ERROR(connection_->EndJob(disk, /*pivot=*/true));
   ASSIGN_OR_RETURN(LibvirtChain after, LookAtChain(disk));
   if (!SamePath(after.directory, target_directory)) {
@@ -305,6 +306,13 @@ absl::Status LibvirtHypervisor::TakeOver(const std::string& disk, const DiskMove
 }
 
 absl::Status LibvirtHypervisor::MakeSame(const std::string& disk, const std::string& target) {
+  RETURN_IF_ERROR(connection_->Hold());
+  const absl::Status same = CatchUp(disk, target);
+  if (!same.ok()) connection_->Release().IgnoreError();
+  return same;
+}
+
+absl::Status LibvirtHypervisor::CatchUp(const std::string& disk, const std::string& target) {
   for (const Deadline deadline(kStandStillMax);;) {
     ASSIGN_OR_RETURN(std::optional<LibvirtJob> job, FindJob(disk, LibvirtJob::Kind::kCopy));
     if (!job) return Mismatch(disk, fmt::format("is not being copied to {} any more", target));

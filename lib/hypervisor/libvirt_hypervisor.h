@@ -7,9 +7,8 @@
 // After a merge the active file is flushed through QEMU's monitor, because libvirt cannot and QEMU does
 // not do so by itself; see LibvirtConnection::Flush.
 //
-// A disk of several files is moved with the guest held for the moment in which the copy takes over: its
-// copy follows the guest's writes, see LibvirtConnection::BeginCopy. Who held it is written into the
-// machine's metadata, so that another process releases it.
+// A disk is moved with the guest held from when its copy is kReady until that has taken over. That it is
+// held is written into the machine's metadata, so that another process releases it.
 //
 // The domain's definition must leave out <backingStore>: libvirt then reads the chain from the files
 // when the machine starts and shows all of it.

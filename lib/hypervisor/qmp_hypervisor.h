@@ -81,6 +81,8 @@ class QmpHypervisor final : public Hypervisor {
                           const std::string& job_id);
   absl::Status StartMirror(const DiskRef& disk, const DiskMove& move,
                            const std::string& target_directory, const std::string& job_id);
+  // Brings a mirror that is ready to where it waits to be finalized.
+  absl::StatusOr<std::optional<QmpJob>> Complete(const std::string& job_id, const QmpJob& job);
   // True when the disk is in `target_directory`; what was left behind is closed then.
   absl::StatusOr<bool> HasMoved(const DiskRef& disk, const DiskMove& move,
                                 const std::string& target_directory);

@@ -21,6 +21,9 @@
 
 namespace cairn {
 
+// The status of a job that has done its work, and waits for the word to change the disk.
+inline constexpr std::string_view kJobPending = "pending";
+
 struct QmpJob {
   std::string id;
   std::string type;    // "commit", "stream", "mirror"

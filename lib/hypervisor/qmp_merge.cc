@@ -12,9 +12,6 @@
 namespace cairn {
 namespace {
 
-// Of a job that has done its work, and waits for the word to change the chain.
-constexpr std::string_view kPending = "pending";
-
 // The place of a file in the chain; the chain's length when it is not there.
 size_t PlaceOf(const QmpDisk& disk, const std::string& file) {
   const auto it = std::find_if(disk.chain.begin(), disk.chain.end(),
@@ -137,8 +134,8 @@ absl::StatusOr<JobState> QmpHypervisor::Merge(const DiskRef& disk, const LayerMe
     begun = !merged;
     if (begun) RETURN_IF_ERROR(StartMerge(disk, found, merge, job_id));
   }
-  ASSIGN_OR_RETURN(job, WaitForJob(qmp_.get(), job_id, patience, kPending));
-  if (job.has_value() && job->status == kPending) {
+  ASSIGN_OR_RETURN(job, WaitForJob(qmp_.get(), job_id, patience, kJobPending));
+  if (job.has_value() && job->status == kJobPending) {
     RETURN_IF_ERROR(FinalizeMerge(disk, merge, job_id));
     ASSIGN_OR_RETURN(job, WaitForEnd(qmp_.get(), job_id, options_.answer_timeout));
   }

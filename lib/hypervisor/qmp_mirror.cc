@@ -13,15 +13,8 @@
 namespace cairn {
 namespace {
 
-// False when QEMU says that the copy is behind. Up to 8.1 it does not say: a mirror that writes to
-// both files is then ready only when both are the same.
-bool KeptTheSame(const nlohmann::json& jobs, const std::string& job_id) {
-  for (const nlohmann::json& json : jobs) {
-    if (JsonValue<std::string>(json, "device", "") == job_id) {
-      return JsonValue(json, "actively-synced", true);
-    }
-  }
-  return true;
+bool IsReady(const QmpJob& job) {
+  return job.status == "ready" || job.status == "waiting" || job.status == kJobPending;
 }
 
 }  // namespace
@@ -53,7 +46,8 @@ absl::Status QmpHypervisor::StartMirror(const DiskRef& disk, const DiskMove& mov
                               {"sync", found.chain.size() == 1 ? "full" : "top"},
                               // A write that the guest was told is done is in both files.
                               {"copy-mode", "write-blocking"},
-                              {"auto-dismiss", false}};
+                              {"auto-dismiss", false},
+                              {"auto-finalize", false}};
   if (found.root != active.node) arguments["replaces"] = active.node;
   const absl::Status started = StartJob(qmp_.get(), "blockdev-mirror", arguments);
   if (!started.ok()) RemoveNode(target);
@@ -92,6 +86,23 @@ absl::Status QmpHypervisor::MirrorEnded(const DiskRef& disk, const DiskMove& mov
   return Failed(disk, "blockdev-mirror", "the mirror ended, and the disk has not moved");
 }
 
+// The job brings the copy up to date, flushes it, and then holds the guest's writes back: from here to
+// its end whoever survives has everything, in either of the files.
+absl::StatusOr<std::optional<QmpJob>> QmpHypervisor::Complete(const std::string& job_id,
+                                                              const QmpJob& job) {
+  // Refused by QEMU while it is not ready. One that is on its way needs no word.
+  if (job.status != "waiting" && job.status != kJobPending) {
+    RETURN_IF_ERROR(qmp_->Execute("job-complete", {{"id", job_id}}).status());
+  }
+  ASSIGN_OR_RETURN(std::optional<QmpJob> done,
+                   WaitForJob(qmp_.get(), job_id, options_.answer_timeout, kJobPending));
+  if (done.has_value() && !done->concluded() && done->status != kJobPending) {
+    return qmp_->Unavailable(
+        fmt::format("job {} does not complete: it is {}", job_id, done->status));
+  }
+  return done;
+}
+
 absl::StatusOr<JobState> QmpHypervisor::Mirror(const DiskRef& disk, const DiskMove& move,
                                                const std::string& target_directory,
                                                const std::string& job_id, absl::Duration patience) {
@@ -101,12 +112,13 @@ absl::StatusOr<JobState> QmpHypervisor::Mirror(const DiskRef& disk, const DiskMo
     if (moved) return JobState{.phase = JobState::Phase::kDone};
     RETURN_IF_ERROR(StartMirror(disk, move, target_directory, job_id));
   }
-  ASSIGN_OR_RETURN(job, WaitForJob(qmp_.get(), job_id, patience, "ready"));
+  if (!job.has_value() || !IsReady(*job)) {
+    ASSIGN_OR_RETURN(job, WaitForJob(qmp_.get(), job_id, patience, "ready"));
+  }
   if (job.has_value() && !job->concluded()) {
-    if (job->status != "ready") return job->State(JobState::Phase::kRunning);
-    ASSIGN_OR_RETURN(const nlohmann::json jobs, qmp_->Execute("query-block-jobs"));
-    return job->State(KeptTheSame(jobs, job_id) ? JobState::Phase::kReady
-                                                : JobState::Phase::kRunning);
+    if (!IsReady(*job)) return job->State(JobState::Phase::kRunning);
+    ASSIGN_OR_RETURN(job, Complete(job_id, *job));
+    if (job.has_value() && job->status == kJobPending) return job->State(JobState::Phase::kReady);
   }
   RETURN_IF_ERROR(MirrorEnded(disk, move, target_directory, job));
   return JobState{.phase = JobState::Phase::kDone};
@@ -121,9 +133,11 @@ absl::Status QmpHypervisor::FinishMirror(const DiskRef& disk, const DiskMove& mo
     if (moved) return absl::OkStatus();
     return Mismatch(disk, fmt::format("there is no mirror {}, and it has not moved", job_id));
   }
-  // Refused by QEMU while it is not ready. One that is ending needs no word.
-  if (!job->concluded() && job->status != "waiting" && job->status != "pending") {
-    RETURN_IF_ERROR(qmp_->Execute("job-complete", {{"id", job_id}}).status());
+  if (!job->concluded()) {
+    ASSIGN_OR_RETURN(job, Complete(job_id, *job));
+    if (job.has_value() && job->status == kJobPending) {
+      RETURN_IF_ERROR(qmp_->Execute("job-finalize", {{"id", job_id}}).status());
+    }
   }
   ASSIGN_OR_RETURN(job, WaitForEnd(qmp_.get(), job_id, options_.answer_timeout));
   const bool ended_well = job.has_value() && job->error.empty();

@@ -161,7 +161,7 @@ class DeleteNewestByStream(DeleteSnapshot):
     """The layer below the newest holds little. A stream that has not ended can be begun again."""
     steps = 4
     disks = (1,)
-    interrupted = (CROSSED, 'step1')
+    interrupted = (CROSSED, 'step1', 'disks1')
 
     def prepare(self, case, disks, writer):
         writer.wait_for_writes(40)

@@ -65,8 +65,11 @@ TEST_F(QmpMirrorTest, ADiskMovesUnderAWriter) {
   hypervisor = machine.Connect();
   ASSERT_OK_AND_ASSIGN(state, mirror(kLong));
   EXPECT_EQ(state.phase, Phase::kReady);
-  ASSERT_TRUE(writer.Progresses(20));
+  // Its writes wait, also for a server that was away meanwhile.
+  hypervisor.reset();
+  hypervisor = machine.Connect();
   ASSERT_OK(hypervisor->FinishMirror(disk_, Move(2), target_.path(), kJob));
+  ASSERT_TRUE(writer.Progresses(20));
   EXPECT_EQ(Directory(*hypervisor, disk_), target_.path());
   EXPECT_TRUE(machine.Ask("query-jobs").empty());
   for (int layer = 0; layer <= 2; ++layer) {
@@ -95,6 +98,22 @@ TEST_F(QmpMirrorTest, ADiskMovesUnderAWriter) {
   EXPECT_TRUE(moved_.Content(3) == writer.content());
   EXPECT_EQ(moved_.BackingOf(3), LayerName(1) + " qcow2");
   moved_.Check(3);
+}
+
+TEST_F(QmpMirrorTest, BothFilesHaveEverythingWhenItIsReady) {
+  volume_.Make(1);
+  Prepare(1);
+  Machine machine = StorageDaemon({{"disk0", volume_.Blockdev(1, "disk0")}});
+  auto hypervisor = machine.Connect();
+  Writer writer(machine.nbd_socket(), "disk0");
+  ASSERT_TRUE(writer.Progresses(20));
+  ASSERT_OK_AND_ASSIGN(const JobState state,
+                       hypervisor->Mirror(disk_, Move(1), target_.path(), kJob, kLong));
+  EXPECT_EQ(state.phase, Phase::kReady);
+  machine.Kill();
+  writer.Stop();
+  EXPECT_TRUE(moved_.Content(1) == writer.content());
+  moved_.Check(1);
 }
 
 TEST_F(QmpMirrorTest, ADiskOfOneFileMoves) {
