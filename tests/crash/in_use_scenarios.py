@@ -46,6 +46,7 @@ class Scenario:
     machines = ('storage_daemon', 'qemu_system')
     formats = ((QCOW2,), (RAW,))  # of the disks, by turns
     interrupted = ()  # where it has failed, and nothing has changed, if the machine dies
+    holding = ()  # where the machine's writes wait until the server is back
 
     @property
     def points(self):
@@ -233,6 +234,7 @@ class Migrate(Scenario):
     method = 'volumes.MigrateVolume'
     steps = 8
     disks = (6,)
+    holding = (CROSSED, 'step6')
 
     def request(self, case, disks):
         return volume_service_pb2.MigrateVolumeRequest(volume_id=disks[0].volume_id,
@@ -243,3 +245,4 @@ class AssistedMigrate(Migrate):
     """The consumer mirrors and completes in one step."""
     steps = 6
     disks = (4,)
+    holding = ()
