@@ -1,0 +1,71 @@
+"""The cairnd that is measured, and the programs that load it and show its floor."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+
+import setting
+from cairn_server import CairnServer
+
+PROGRAMS = os.path.join(os.path.dirname(setting.CAIRND), '..', 'tests', 'bench')
+
+
+def program(name, *arguments):
+    """The JSON object that one of the programs prints. It has no errors, or there is no figure."""
+    run = subprocess.run([os.path.join(PROGRAMS, name), *map(str, arguments)], check=False,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True)
+    if run.returncode != 0:
+        raise RuntimeError(f'{name} {" ".join(map(str, arguments))}: {run.stdout}{run.stderr}')
+    return json.loads(run.stdout)
+
+
+def floor(job, count):
+    """The milliseconds of what no server can leave out, without any server."""
+    with tempfile.TemporaryDirectory(prefix='floor-share-') as share, \
+            tempfile.TemporaryDirectory(prefix='floor-state-') as state:
+        return program('cairn_bench_floor', job, '--count', count, '--dir', share,
+                       '--state', state)['milliseconds']
+
+
+class CairnUnderTest(CairnServer):
+    """With the configuration that the package has, but room for any number of volumes."""
+
+    def __init__(self, share=None):
+        self._given_share = share
+        super().__init__(setting.CAIRND)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def _write(self, name, text):
+        if name == 'nfs_shares' and self._given_share:
+            self.share = self._given_share
+            text = f'file://{self.share}\n'
+        if name == 'cairnd.yaml':
+            text += '    max_over_subscription_ratio: 1000000\n'
+        super()._write(name, text)
+
+    def load(self, command, *options):
+        """What a command of cairn_bench_load says."""
+        return program('cairn_bench_load', command, '--server', f'unix:{self.socket}', *options)
+
+    def resident_bytes(self):
+        with open(f'/proc/{self.process.pid}/status', encoding='utf-8') as file:
+            for line in file:
+                if line.startswith('VmRSS:'):
+                    return int(line.split()[1]) * 1024
+        raise RuntimeError('cairnd is gone')
+
+    def restart(self):
+        """The seconds from its process's start until it serves."""
+        self.stop(signal.SIGTERM)
+        begun = time.monotonic()
+        self.start()
+        return time.monotonic() - begun
