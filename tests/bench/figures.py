@@ -29,10 +29,10 @@ def faster(least=None):
                 least and (lambda value, ratio: ratio >= least))
 
 
-def as_many(least):
+def as_many(least=None):
     """Of what a second brings: how many times the reference's."""
-    return Goal(f'at least {least:g} times as many', lambda v, r: v / r,
-                lambda value, ratio: ratio >= least)
+    return Goal(f'at least {least:g} times as many' if least else '', lambda v, r: v / r,
+                least and (lambda value, ratio: ratio >= least))
 
 
 def within(most=None):
@@ -42,7 +42,7 @@ def within(most=None):
 
 
 def under(limit, unit):
-    return Goal(f'under {limit:g} {unit}', lambda v, r: v / r,
+    return Goal(f'under {limit:.3g} {unit}', lambda v, r: v / r,
                 lambda value, ratio: value < limit, of_ratio=False)
 
 

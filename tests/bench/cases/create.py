@@ -7,6 +7,7 @@ one after the other.
 from cairn_under_test import CairnUnderTest, floor
 from figures import as_many, faster, median, within
 from peer import NAME, start_peer
+from population import populate
 from rounds import in_rounds
 
 TITLE = 'create a qcow2 volume of 1 GiB'
@@ -22,7 +23,7 @@ def run(report, quick):
     rounds, there = (2, 500) if quick else (10, THERE)
     with CairnUnderTest() as server, CairnUnderTest() as full, \
             start_peer() as peer, start_peer(prefill=there) as full_peer:
-        full.load('populate', '--volumes', there, '--clients', CLIENTS)
+        populate(full, there)
         taken = in_rounds(
             rounds, cairn=create(server), floor=lambda: floor('create', 10),
             peer=lambda: peer.milliseconds('create', 5), full=create(full),
