@@ -8,7 +8,6 @@ Where there is no peer it says so and why, once for each start, and gives no mil
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 
@@ -69,7 +68,6 @@ class Peer:
         self.process.stdin.close()
         self.process.wait(30)
         self.process.stdout.close()
-        shutil.rmtree(self.root)
 
 
 def _rootwrap_files(directory):

@@ -16,20 +16,21 @@ CLIENTS = 16
 
 
 def create(server):
-    return lambda: server.load('create', '--count', 10, '--delete')['milliseconds']
+    return lambda: server.load('create', '--count', 10)['milliseconds']
 
 
 def run(report, quick):
     rounds, there = (2, 500) if quick else (10, THERE)
-    with CairnUnderTest() as server, CairnUnderTest() as full, \
+    with CairnUnderTest() as server, CairnUnderTest() as full, CairnUnderTest() as busy, \
             start_peer() as peer, start_peer(prefill=there) as full_peer:
         populate(full, there)
         taken = in_rounds(
             rounds, cairn=create(server), floor=lambda: floor('create', 10),
+            commits=lambda: floor('create', 10, '--commits', 3),
             peer=lambda: peer.milliseconds('create', 5), full=create(full),
             full_peer=lambda: full_peer.milliseconds('create', 5),
-            many=lambda: [server.load('create', '--count', 50 * CLIENTS, '--clients', CLIENTS,
-                                      '--delete')['per_second']])
+            many=lambda: [busy.load('create', '--count', 25 * CLIENTS, '--clients',
+                                    CLIENTS)['per_second']])
     with start_peer(rootwrap=True) as packaged:
         taken['packaged'] = packaged.milliseconds('create', 1 if quick else 3)
     found = {name: median(values) for name, values in taken.items()}
@@ -38,6 +39,8 @@ def run(report, quick):
                f'{NAME} with rootwrap', faster())
     report.add('create/floor', TITLE, found['cairn'], 'ms', found['floor'], 'the floor',
                within(2.0))
+    report.add('create/floor-3-commits', TITLE, found['cairn'], 'ms', found['commits'],
+               'the floor with 3 commits', within())
     title = f'{TITLE} beside {there:,} others'
     report.add('create/many-volumes', title, found['full'], 'ms', found['cairn'],
                'an empty share', within(1.2))

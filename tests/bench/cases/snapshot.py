@@ -13,9 +13,10 @@ def run(report, quick):
     with CairnUnderTest() as server, start_peer() as peer:
         taken = in_rounds(
             2 if quick else 10,
-            cairn=lambda: server.load('snapshot', '--count', CHAIN, '--volumes', 1,
-                                      '--delete')['milliseconds'],
+            cairn=lambda: server.load('snapshot', '--count', CHAIN, '--volumes',
+                                      1)['milliseconds'],
             floor=lambda: floor('snapshot', CHAIN),
+            commits=lambda: floor('snapshot', CHAIN, '--commits', 3),
             peer=lambda: peer.milliseconds('snapshot', CHAIN))
     with start_peer(rootwrap=True) as packaged:
         taken['packaged'] = packaged.milliseconds('snapshot', 1 if quick else 3)
@@ -25,3 +26,5 @@ def run(report, quick):
                f'{NAME} with rootwrap', faster())
     report.add('snapshot/floor', TITLE, found['cairn'], 'ms', found['floor'], 'the floor',
                within(2.0))
+    report.add('snapshot/floor-3-commits', TITLE, found['cairn'], 'ms', found['commits'],
+               'the floor with 3 commits', within())
