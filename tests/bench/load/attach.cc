@@ -1,13 +1,12 @@
 // `attach`: what a consumer waits for before it can open a volume.
 #include "tests/bench/load/changes.h"
 #include "tests/bench/load/command.h"
-#include "tests/bench/load/jobs.h"
 
 namespace cairn::bench {
 namespace {
 
 struct AttachOptions {
-  int64_t count = 100;
+  size_t count = 100;
   VolumeSpec volume;
 };
 
@@ -32,7 +31,7 @@ absl::StatusOr<Report> RunAttach(const std::string& server, const AttachOptions&
   std::vector<double> attached;
   std::vector<double> connections;
   Stopwatch all;
-  for (int64_t i = 0; i < options.count; ++i) {
+  for (size_t i = 0; i < options.count; ++i) {
     Stopwatch attaching;
     const absl::Status status = AttachVolume(client, *volume);
     if (status.ok()) attached.push_back(attaching.Milliseconds());

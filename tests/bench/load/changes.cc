@@ -37,9 +37,9 @@ v1::VolumeFormat FormatNamed(const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Client>> ConnectClients(const std::string& server, int count) {
+absl::StatusOr<std::vector<Client>> ConnectClients(const std::string& server, size_t count) {
   std::vector<Client> clients;
-  for (int i = 0; i < count; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     client::Options options;
     options.target = server;
     options.retry.max_attempts = 1;
@@ -61,14 +61,15 @@ void AddVolumeOptions(CLI::App* command, VolumeSpec* spec) {
       ->capture_default_str();
   command->add_option("--size", spec->size_bytes, "Of each volume, such as 10GiB")
       ->transform(CLI::AsSizeValue(false))
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->default_str(absl::StrCat(spec->size_bytes >> 20, "MiB"));
   command->add_option("--prefix", spec->prefix, "What the names of the volumes begin with")
       ->type_name("TEXT")
       ->capture_default_str();
 }
 
 absl::StatusOr<std::string> CreateVolume(const Client& client, const VolumeSpec& spec,
-                                         int64_t number) {
+                                         size_t number) {
   v1::CreateVolumeRequest request;
   request.set_name(absl::StrCat(spec.prefix, "-", number));
   request.set_size_bytes(static_cast<int64_t>(spec.size_bytes));

@@ -16,7 +16,7 @@
 namespace cairn::bench {
 
 // So many clients, each over a connection of its own, which is there when this returns.
-absl::StatusOr<std::vector<client::Client>> ConnectClients(const std::string& server, int count);
+absl::StatusOr<std::vector<client::Client>> ConnectClients(const std::string& server, size_t count);
 
 // What volumes a command makes.
 struct VolumeSpec {
@@ -30,7 +30,7 @@ void AddVolumeOptions(CLI::App* command, VolumeSpec* spec);
 
 // Gives the id. The volume is named "<prefix>-<number>".
 absl::StatusOr<std::string> CreateVolume(const client::Client& client, const VolumeSpec& spec,
-                                         int64_t number);
+                                         size_t number);
 // With its snapshots.
 absl::Status DeleteVolume(const client::Client& client, const std::string& volume_id);
 

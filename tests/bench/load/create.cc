@@ -1,14 +1,14 @@
 // `create`: volumes, by one client or by many at a time.
+#include "tests/bench/jobs.h"
 #include "tests/bench/load/changes.h"
 #include "tests/bench/load/command.h"
-#include "tests/bench/load/jobs.h"
 
 namespace cairn::bench {
 namespace {
 
 struct CreateOptions {
-  int clients = 1;
-  int64_t count = 100;
+  size_t clients = 1;
+  size_t count = 100;
   bool remove = false;
   VolumeSpec volume;
 };
@@ -16,28 +16,21 @@ struct CreateOptions {
 absl::StatusOr<Report> RunCreate(const std::string& server, const CreateOptions& options) {
   auto clients = ConnectClients(server, options.clients);
   if (!clients.ok()) return clients.status();
-  std::vector<std::string> ids(static_cast<size_t>(options.count));
-  const Round created =
-      RunJobs(*clients, options.count, [&](const client::Client& client, int64_t i) {
-        auto id = CreateVolume(client, options.volume, i);
-        if (id.ok()) ids[static_cast<size_t>(i)] = *std::move(id);
-        return id.status();
-      });
+  std::vector<std::string> ids(options.count);
   Report report;
-  report.errors.Merge(created.errors);
-  report.json["milliseconds"] = Rounded(created.milliseconds);
-  report.json["seconds"] = Rounded(created.seconds);
-  report.json["per_second"] = Rounded(created.PerSecond());
+  AddRound(RunJobs(clients->size(), options.count,
+                   [&](size_t worker, size_t i) {
+                     auto id = CreateVolume((*clients)[worker], options.volume, i);
+                     if (id.ok()) ids[i] = *std::move(id);
+                     return id.status();
+                   }),
+           "", &report);
   if (!options.remove) return report;
-  ids = Made(std::move(ids));
-  const Round deleted = RunJobs(*clients, static_cast<int64_t>(ids.size()),
-                                [&](const client::Client& client, int64_t i) {
-                                  return DeleteVolume(client, ids[static_cast<size_t>(i)]);
-                                });
-  report.errors.Merge(deleted.errors);
-  report.json["delete_milliseconds"] = Rounded(deleted.milliseconds);
-  report.json["delete_seconds"] = Rounded(deleted.seconds);
-  report.json["delete_per_second"] = Rounded(deleted.PerSecond());
+  std::erase(ids, "");  // what was not made
+  AddRound(
+      RunJobs(clients->size(), ids.size(),
+              [&](size_t worker, size_t i) { return DeleteVolume((*clients)[worker], ids[i]); }),
+      "delete_", &report);
   return report;
 }
 

@@ -4,12 +4,11 @@
 //
 // Prints one JSON object on stdout. Ends with 0 when no call failed, 1 when one did, 2 for a wrong
 // command line.
+#include "tests/bench/command_line.h"
 #include "tests/bench/load/command.h"
 
 namespace cairn::bench {
 namespace {
-
-constexpr int kExitUsage = 2;
 
 int Main(int argc, char** argv) {
   CLI::App app("Puts a load on a Cairn server and prints what it took, as one JSON object.");
@@ -27,11 +26,7 @@ int Main(int argc, char** argv) {
   AddList(&app, &session);
   AddMixed(&app, &session);
   AddPopulate(&app, &session);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
-  }
+  if (auto exit_code = ParseCommandLine(&app, argc, argv)) return *exit_code;
   return PrintReport(session.action());
 }
 

@@ -6,9 +6,9 @@
 #include <random>
 #include <utility>
 
+#include "tests/bench/jobs.h"
 #include "tests/bench/load/changes.h"
 #include "tests/bench/load/command.h"
-#include "tests/bench/load/jobs.h"
 
 namespace cairn::bench {
 namespace {
@@ -21,7 +21,7 @@ constexpr int kGets = 70;
 constexpr int kVolumeChanges = 20;
 
 struct MixedOptions {
-  int clients = 64;
+  size_t clients = 64;
   double seconds = 20;
   uint64_t seed = 1;
   VolumeSpec volume;
@@ -34,11 +34,8 @@ struct Tally {
 
 class MixedClient {
  public:
-  MixedClient(const client::Client* client, const MixedOptions* options, int number)
-      : client_(*client),
-        options_(*options),
-        number_(number),
-        dice_(options->seed + static_cast<uint64_t>(number)) {}
+  MixedClient(const client::Client* client, const MixedOptions* options, size_t number)
+      : client_(*client), options_(*options), number_(number), dice_(options->seed + number) {}
 
   absl::Status SetUp() {
     auto id = CreateVolume(client_, options_.volume, number_);
@@ -100,7 +97,7 @@ class MixedClient {
 
   const client::Client& client_;
   const MixedOptions& options_;
-  const int number_;
+  const size_t number_;
   std::mt19937_64 dice_;
   std::string volume_, other_, snapshot_;
   Tally tally_;
@@ -138,14 +135,13 @@ absl::StatusOr<Report> RunMixed(const std::string& server, const MixedOptions& o
   if (!connections.ok()) return connections.status();
   std::vector<std::unique_ptr<MixedClient>> clients;
   absl::Status ready;
-  for (int i = 0; i < options.clients && ready.ok(); ++i) {
-    clients.push_back(
-        std::make_unique<MixedClient>(&(*connections)[static_cast<size_t>(i)], &options, i));
+  for (size_t i = 0; i < options.clients && ready.ok(); ++i) {
+    clients.push_back(std::make_unique<MixedClient>(&(*connections)[i], &options, i));
     ready = clients.back()->SetUp();
   }
   Stopwatch all;
   if (ready.ok()) {
-    OnThreads(options.clients, [&](int i) { clients[static_cast<size_t>(i)]->Run(); });
+    OnThreads(options.clients, [&](size_t i) { clients[i]->Run(); });
   }
   Report report = Evaluate(clients, all.Seconds());
   report.errors.Add(ready);

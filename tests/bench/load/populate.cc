@@ -1,15 +1,15 @@
 // `populate`: fills a server, so that something can be measured with much in it.
+#include "tests/bench/jobs.h"
 #include "tests/bench/load/changes.h"
 #include "tests/bench/load/command.h"
-#include "tests/bench/load/jobs.h"
 
 namespace cairn::bench {
 namespace {
 
 struct PopulateOptions {
-  int clients = 16;
-  int64_t volumes = 1000;
-  int64_t snapshots = 0;
+  size_t clients = 16;
+  size_t volumes = 1000;
+  size_t snapshots = 0;
   VolumeSpec volume;
 };
 
@@ -25,23 +25,21 @@ Json Summary(const Round& round) {
 absl::StatusOr<Report> RunPopulate(const std::string& server, const PopulateOptions& options) {
   auto clients = ConnectClients(server, options.clients);
   if (!clients.ok()) return clients.status();
-  std::vector<std::string> ids(static_cast<size_t>(options.volumes));
-  const Round volumes =
-      RunJobs(*clients, options.volumes, [&](const client::Client& client, int64_t i) {
-        auto id = CreateVolume(client, options.volume, i);
-        if (id.ok()) ids[static_cast<size_t>(i)] = *std::move(id);
-        return id.status();
-      });
+  std::vector<std::string> ids(options.volumes);
+  const Round volumes = RunJobs(clients->size(), options.volumes, [&](size_t worker, size_t i) {
+    auto id = CreateVolume((*clients)[worker], options.volume, i);
+    if (id.ok()) ids[i] = *std::move(id);
+    return id.status();
+  });
   Report report;
   report.errors.Merge(volumes.errors);
   report.json["volumes"] = Summary(volumes);
-  ids = Made(std::move(ids));
+  std::erase(ids, "");  // what was not made
   if (options.snapshots == 0 || ids.empty()) return report;
   // In turn: the chains are as short as can be.
-  const Round snapshots =
-      RunJobs(*clients, options.snapshots, [&](const client::Client& client, int64_t i) {
-        return CreateSnapshot(client, ids[static_cast<size_t>(i) % ids.size()]).status();
-      });
+  const Round snapshots = RunJobs(clients->size(), options.snapshots, [&](size_t worker, size_t i) {
+    return CreateSnapshot((*clients)[worker], ids[i % ids.size()]).status();
+  });
   report.errors.Merge(snapshots.errors);
   report.json["snapshots"] = Summary(snapshots);
   return report;

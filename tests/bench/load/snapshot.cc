@@ -1,60 +1,43 @@
 // `snapshot`: snapshots one after the other, of fresh volumes in turn.
+#include "tests/bench/jobs.h"
 #include "tests/bench/load/changes.h"
 #include "tests/bench/load/command.h"
-#include "tests/bench/load/jobs.h"
 
 namespace cairn::bench {
 namespace {
 
 struct SnapshotOptions {
-  int64_t count = 100;
-  int64_t volumes = 100;
+  size_t count = 100;
+  size_t volumes = 100;
   bool remove = false;
   VolumeSpec volume;
 };
 
-absl::Status DeleteAll(const std::vector<client::Client>& clients,
-                       const std::vector<std::string>& snapshots,
-                       const std::vector<std::string>& volumes, Report* report) {
-  const Round deleted = RunJobs(clients, static_cast<int64_t>(snapshots.size()),
-                                [&](const client::Client& client, int64_t i) {
-                                  return DeleteSnapshot(client, snapshots[static_cast<size_t>(i)]);
-                                });
-  report->errors.Merge(deleted.errors);
-  report->json["delete_milliseconds"] = Rounded(deleted.milliseconds);
-  report->json["delete_seconds"] = Rounded(deleted.seconds);
-  report->json["delete_per_second"] = Rounded(deleted.PerSecond());
-  for (const std::string& volume : volumes) {
-    const absl::Status status = DeleteVolume(clients.front(), volume);
-    if (!status.ok()) return status;
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<Report> RunSnapshot(const std::string& server, const SnapshotOptions& options) {
   auto clients = ConnectClients(server, 1);
   if (!clients.ok()) return clients.status();
+  const client::Client& client = clients->front();
   std::vector<std::string> volumes;
-  for (int64_t i = 0; i < options.volumes; ++i) {
-    auto id = CreateVolume(clients->front(), options.volume, i);
+  for (size_t i = 0; i < options.volumes; ++i) {
+    auto id = CreateVolume(client, options.volume, i);
     if (!id.ok()) return id.status();
     volumes.push_back(*std::move(id));
   }
-  std::vector<std::string> snapshots(static_cast<size_t>(options.count));
-  const Round taken =
-      RunJobs(*clients, options.count, [&](const client::Client& client, int64_t i) {
-        auto id = CreateSnapshot(client, volumes[static_cast<size_t>(i) % volumes.size()]);
-        if (id.ok()) snapshots[static_cast<size_t>(i)] = *std::move(id);
-        return id.status();
-      });
+  std::vector<std::string> snapshots(options.count);
   Report report;
-  report.errors.Merge(taken.errors);
-  report.json["milliseconds"] = Rounded(taken.milliseconds);
-  report.json["seconds"] = Rounded(taken.seconds);
-  report.json["per_second"] = Rounded(taken.PerSecond());
-  if (options.remove) {
-    report.errors.Add(DeleteAll(*clients, Made(std::move(snapshots)), volumes, &report));
-  }
+  AddRound(RunJobs(1, options.count,
+                   [&](size_t, size_t i) {
+                     auto id = CreateSnapshot(client, volumes[i % volumes.size()]);
+                     if (id.ok()) snapshots[i] = *std::move(id);
+                     return id.status();
+                   }),
+           "", &report);
+  if (!options.remove) return report;
+  std::erase(snapshots, "");  // what was not taken
+  AddRound(RunJobs(1, snapshots.size(),
+                   [&](size_t, size_t i) { return DeleteSnapshot(client, snapshots[i]); }),
+           "delete_", &report);
+  for (const std::string& volume : volumes) report.errors.Add(DeleteVolume(client, volume));
   return report;
 }
 
