@@ -10,10 +10,16 @@ namespace {
 // What the JSON of a new volume's record takes.
 constexpr size_t kBodyBytes = 620;
 
+void RemoveFiles(const std::string& path) {
+  for (const char* suffix : {"", "-wal", "-journal"}) unlink((path + suffix).c_str());
+}
+
 }  // namespace
 
+Journal::~Journal() { RemoveFiles(path_); }
+
 absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& path) {
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) unlink((path + suffix).c_str());
+  RemoveFiles(path);
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
   // As lib/catalog/sqlite_store.cc.
   RETURN_IF_ERROR(database.Execute("PRAGMA locking_mode = EXCLUSIVE"));
@@ -22,10 +28,14 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& path
   RETURN_IF_ERROR(
       database.Execute("CREATE TABLE volumes(id TEXT PRIMARY KEY NOT NULL, "
                        "revision INTEGER NOT NULL, body TEXT NOT NULL)"));
+  // The log has the length that it gets by and by: to write over it is cheaper than to append to it.
+  RETURN_IF_ERROR(
+      database.Execute("CREATE TABLE filler(body); INSERT INTO filler VALUES(zeroblob(8000000)); "
+                       "DROP TABLE filler; PRAGMA wal_checkpoint(RESTART)"));
   ASSIGN_OR_RETURN(SqliteStatement put,
                    database.Prepare("INSERT INTO volumes(id, revision, body) VALUES(?, 1, ?) "
                                     "ON CONFLICT(id) DO UPDATE SET body = excluded.body"));
-  return std::unique_ptr<Journal>(new Journal(std::move(database), std::move(put)));
+  return std::unique_ptr<Journal>(new Journal(path, std::move(database), std::move(put)));
 }
 
 absl::Status Journal::Commit(const std::string& id) {

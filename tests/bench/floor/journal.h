@@ -19,6 +19,9 @@ class Journal {
  public:
   // A new file; one that is there is removed first.
   static absl::StatusOr<std::unique_ptr<Journal>> Create(const std::string& path);
+  ~Journal();  // removes it
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
 
   // Durable when it returns: one row, as large as the record of a volume. The same id again
   // replaces its row.
@@ -31,10 +34,11 @@ class Journal {
     absl::Status status{};
   };
 
-  Journal(SqliteDatabase database, SqliteStatement put)
-      : database_(std::move(database)), put_(std::move(put)) {}
+  Journal(std::string path, SqliteDatabase database, SqliteStatement put)
+      : path_(std::move(path)), database_(std::move(database)), put_(std::move(put)) {}
   absl::Status Write(const std::vector<Pending*>& batch);
 
+  const std::string path_;
   // Used by the one who has set writing_.
   SqliteDatabase database_;
   SqliteStatement put_;
