@@ -53,9 +53,4 @@ absl::Status DurableDirectory::Sync() const {
   return fsync(fd_.get()) == 0 ? absl::OkStatus() : FileError(errno, "fsync", path_);
 }
 
-absl::Status DurableDirectory::Remove(const std::string& name) const {
-  return unlinkat(fd_.get(), name.c_str(), 0) == 0 ? absl::OkStatus()
-                                                   : FileError(errno, "unlink", path_ + "/" + name);
-}
-
 }  // namespace cairn::bench

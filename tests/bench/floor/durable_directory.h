@@ -24,9 +24,6 @@ class DurableDirectory {
   // fsync of the directory.
   absl::Status Sync() const;
 
-  // Not durable; for cleaning up.
-  absl::Status Remove(const std::string& name) const;
-
  private:
   DurableDirectory(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
