@@ -30,11 +30,11 @@ def program(name, *arguments, errors=False):
     return json.loads(run.stdout)
 
 
-def floor(job, count, *options):
+def floor(job, count):
     """The milliseconds of what no server can leave out, without any server."""
     share, state = (tempfile.mkdtemp(prefix=f'floor-{name}-') for name in ('share', 'state'))
     return program('floor/cairn_bench_floor', job, '--count', count, '--dir', share, '--state',
-                   state, *options)['milliseconds']
+                   state)['milliseconds']
 
 
 class CairnUnderTest(CairnServer):

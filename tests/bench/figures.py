@@ -9,6 +9,7 @@ goal or missed it.
 """
 
 import dataclasses
+import os
 import statistics
 
 import host
@@ -93,7 +94,7 @@ class Report:
             value = f'{amount(figure["value"])} {figure["unit"]}'
             print(f'  {figure["name"]:<24} {value:>14}  against {against:<44} {ratio:>8}  '
                   f'{figure["goal"]:<26} {state}'.replace('against  ', '         ').rstrip())
-        print(f'  on {self.machine}')
+        print(f'  on {self.machine}; load average {os.getloadavg()[0]:.1f}')
         for figure in self.missed():
             print(f'  FAILED: {figure["title"]}: {amount(figure["value"])} {figure["unit"]}'
                   + (f', ratio {figure["ratio"]:.2f}' if figure['ratio'] is not None else '')

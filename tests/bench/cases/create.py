@@ -26,7 +26,6 @@ def run(report, quick):
         populate(full, there)
         taken = in_rounds(
             rounds, cairn=create(server), floor=lambda: floor('create', 10),
-            commits=lambda: floor('create', 10, '--commits', 3),
             peer=lambda: peer.milliseconds('create', 5), full=create(full),
             full_peer=lambda: full_peer.milliseconds('create', 5),
             many=lambda: [busy.load('create', '--count', 25 * CLIENTS, '--clients',
@@ -39,8 +38,6 @@ def run(report, quick):
                f'{NAME} with rootwrap', faster())
     report.add('create/floor', TITLE, found['cairn'], 'ms', found['floor'], 'the floor',
                within(2.0))
-    report.add('create/floor-3-commits', TITLE, found['cairn'], 'ms', found['commits'],
-               'the floor with 3 commits', within())
     title = f'{TITLE} beside {there:,} others'
     report.add('create/many-volumes', title, found['full'], 'ms', found['cairn'],
                'an empty share', within(1.2))

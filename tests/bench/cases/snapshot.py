@@ -16,7 +16,6 @@ def run(report, quick):
             cairn=lambda: server.load('snapshot', '--count', CHAIN, '--volumes',
                                       1)['milliseconds'],
             floor=lambda: floor('snapshot', CHAIN),
-            commits=lambda: floor('snapshot', CHAIN, '--commits', 3),
             peer=lambda: peer.milliseconds('snapshot', CHAIN))
     with start_peer(rootwrap=True) as packaged:
         taken['packaged'] = packaged.milliseconds('snapshot', 1 if quick else 3)
@@ -26,5 +25,3 @@ def run(report, quick):
                f'{NAME} with rootwrap', faster())
     report.add('snapshot/floor', TITLE, found['cairn'], 'ms', found['floor'], 'the floor',
                within(2.0))
-    report.add('snapshot/floor-3-commits', TITLE, found['cairn'], 'ms', found['commits'],
-               'the floor with 3 commits', within())
