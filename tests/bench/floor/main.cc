@@ -31,6 +31,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/id.h"
+#include "lib/base/status.h"
 #include "lib/chain/info_map.h"
 #include "tests/bench/command_line.h"
 #include "tests/bench/floor/durable_directory.h"
