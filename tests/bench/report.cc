@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "absl/strings/str_cat.h"
+
 namespace cairn::bench {
 namespace {
 
@@ -21,14 +23,18 @@ double Percentile(const std::vector<double>& sorted, int percent) {
 void Errors::Add(const absl::Status& status) {
   if (status.ok()) return;
   ++count_;
-  if (messages_.size() < kMessagesMax) messages_.push_back(status.ToString());
+  Keep(absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message()));
 }
 
 void Errors::Merge(const Errors& other) {
   count_ += other.count_;
-  for (const std::string& message : other.messages_) {
-    if (messages_.size() < kMessagesMax) messages_.push_back(message);
-  }
+  for (const std::string& message : other.messages_) Keep(message);
+}
+
+void Errors::Keep(const std::string& message) {
+  if (messages_.size() == kMessagesMax) return;
+  if (std::find(messages_.begin(), messages_.end(), message) != messages_.end()) return;
+  messages_.push_back(message);
 }
 
 double Rounded(double value) { return std::round(value * 1000) / 1000; }

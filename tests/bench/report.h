@@ -34,7 +34,7 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// How many failed, and what the first few said.
+// How many failed, and the first few different things that they said.
 class Errors {
  public:
   // OK is not counted.
@@ -44,6 +44,8 @@ class Errors {
   const std::vector<std::string>& messages() const { return messages_; }
 
  private:
+  void Keep(const std::string& message);
+
   int64_t count_ = 0;
   std::vector<std::string> messages_;
 };

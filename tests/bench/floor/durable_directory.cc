@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <algorithm>
+
+#include "lib/base/status.h"
 #include "lib/os/file_error.h"
 
 namespace cairn::bench {

@@ -20,8 +20,8 @@
 // empty qcow2 image with a backing file) and for the ".info" map, one fsync of the directory for both
 // names, and one commit.
 //
-// The files stay: ext4 without a journal looks long for an inode, and so creates slowly, for minutes
-// after many files of the same place were removed.
+// The files stay: ext4 without a journal, as many virtual machines have it, looks long for an inode
+// when many files of the same place were removed shortly before.
 //
 // What Cairn does beyond that is what makes it more than a file: it commits three times (the
 // operation before anything is done, the plan before the first step, the result), so --commits 3 is
@@ -31,6 +31,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/id.h"
+#include "lib/base/status.h"
 #include "lib/chain/info_map.h"
 #include "tests/bench/command_line.h"
 #include "tests/bench/floor/durable_directory.h"
