@@ -2,8 +2,9 @@
 
     cinder_peer.py DIRECTORY [--prefill FILES] [--rootwrap ROOT]
 
-The files stay. Answers each line of its input, such as {"operation": "create", "count": 5}, with a line
-{"milliseconds": [...]}; the first line says which version it is. peer.py is its client.
+Answers each line of its input, such as {"operation": "create", "count": 5}, with a line
+{"milliseconds": [...]}; the first line says which version it is. The files stay. peer.py is its
+client.
 
 What is real: the driver, set up as cinder.volume.manager does it, with a cinder.conf and a shares
 file; its processes, run by oslo.concurrency; its locks; the versioned objects; eventlet.
