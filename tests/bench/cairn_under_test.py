@@ -1,7 +1,6 @@
 """The cairnd that is measured, and the programs that load it and show its floor.
 
-Whatever they make stays until tests/bench/run removes the directory of all of it: on an ext4
-without a journal, files are made slowly for minutes after many were removed beside them.
+Whatever they make stays until tests/bench/run ends and removes it.
 """
 
 import json
