@@ -144,6 +144,7 @@ class Peer:
         cfg.CONF(['--config-file', os.path.join(place.root, 'etc', 'cinder.conf')],
                  project='cinder', version='peer')
         log.setup(cfg.CONF, 'cinder')  # INFO, to a file, as packaged
+        sys.excepthook = sys.__excepthook__  # errors are not to go there
         coordination.COORDINATOR.start()
         self.place = place
         self.objects = objects
