@@ -25,7 +25,12 @@ def main():
     case = importlib.import_module(f'cases.{name.replace("-", "_")}')
     report = Report(quick)
     print(f'{name}: {case.__doc__.splitlines()[0]}', flush=True)
-    case.run(report, quick)
+    try:
+        case.run(report, quick)
+    except RuntimeError as error:
+        # Such as a call that was refused: then there are no figures.
+        print(f'  FAILED: {error}')
+        return 1
     report.print()
     with open(file, 'w', encoding='utf-8') as output:
         json.dump(report.figures, output, indent=2)
