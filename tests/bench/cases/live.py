@@ -1,27 +1,19 @@
-"""Snapshots of a volume in use: what they take, and what a guest's writes notice of them.
-
-    live_bench.py --cairnd FILE --stubs DIR --json FILE
+"""snapshots of a volume in use: what they take, and what a guest's writes notice of them
 
 A real server on a directory, a real machine (qemu-system-x86_64 under TCG, virtio-blk), and one
-writer that writes 4 KiB at a time through the machine. Prints a table, writes its figures to the
-file, and ends with 1 when a goal is missed. Nothing else should run meanwhile.
+writer that writes 4 KiB at a time through the machine. Nothing else should run meanwhile.
 """
 
-import json
-import os
 import random
-import statistics
-import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.join(sys.path[0], '..', 'support', 'python'))
-
-import setting  # first: it finds the stubs
 import nbd
 
 from cairn.v1 import snapshot_service_pb2, volume_pb2, volume_service_pb2
-from caller import Caller, Server
+from cairn_under_test import CairnUnderTest
+from caller import Caller
+from figures import median, percentile, under
 from machine import QemuSystem
 
 MIB = 1 << 20
@@ -77,16 +69,11 @@ class Guest:
                    default=0.0)
 
 
-def percentile(values, percent):
-    """The value that so many percent are not above."""
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * percent / 100))]
-
-
 class Bench:
-    def __init__(self, server):
+    def __init__(self, server, snapshots):
         self.server = server
         self.caller = Caller(server)
+        self.snapshots = snapshots
 
     def make_volume(self):
         return self.caller.change('volumes.CreateVolume', volume_service_pb2.CreateVolumeRequest(
@@ -134,7 +121,7 @@ class Bench:
         """Windows without a snapshot and with one, by turns; then deletions."""
         time.sleep(1)  # not the first writes into a new file
         snapshots, calls, server, quiet, pauses = [], [], [], [], []
-        for _ in range(SNAPSHOTS):
+        for _ in range(self.snapshots):
             time.sleep(1.5 * WINDOW)
             end = time.monotonic()
             quiet.append((end - WINDOW, end))
@@ -160,48 +147,33 @@ class Bench:
 
 
 def row(name, seconds):
-    print(f'  {name:<48} {statistics.median(seconds) * 1e3:10.1f} '
+    print(f'  {name:<48} {median(seconds) * 1e3:10.1f} '
           f'{percentile(seconds, 99) * 1e3:10.1f} {max(seconds) * 1e3:10.1f}')
 
 
-def figure(name, seconds, reference, reference_name):
-    value, base = (statistics.median(each) * 1e3 for each in (seconds, reference))
-    return {'name': f'live/{name}', 'value': value, 'unit': 'ms', 'reference': base,
-            'reference_name': reference_name, 'ratio': value / base if base else None,
-            'goal': f'under {GOAL_MS} ms', 'met': value < GOAL_MS}
-
-
-def main():
-    path = sys.argv[sys.argv.index('--json') + 1]
-    server = Server(setting.CAIRND)
-    try:
-        bench = Bench(server)
+def run(report, quick):
+    snapshots = 2 * TEN + DELETIONS if quick else SNAPSHOTS
+    with CairnUnderTest() as server:
+        bench = Bench(server, snapshots)
         offline = bench.offline()
         found = bench.in_use()
-    finally:
-        server.close()
-    print(f'live: {SNAPSHOTS} snapshots of a volume that a machine writes to, in milliseconds')
-    print(f'  {"":<48} {"median":>10} {"p99":>10} {"longest":>10}')
+    print(f'  {f"{snapshots} snapshots, in milliseconds":<48} {"median":>10} {"p99":>10} '
+          f'{"longest":>10}')
     row('the call', found['calls'])
     row("Cairn's time for it", found['server'])
-    for first, last in ((0, TEN), (SNAPSHOTS - TEN, SNAPSHOTS)):
+    for first, last in ((0, TEN), (snapshots - TEN, snapshots)):
         row(f'  with {first} to {last - 1} snapshots there', found['server'][first:last])
     row('  the same for a volume that nobody uses', offline)
     row(f'the longest write in {WINDOW * 1e3:.0f} ms around it', found['pauses'])
-    for first, last in ((0, TEN), (SNAPSHOTS - TEN, SNAPSHOTS)):
+    for first, last in ((0, TEN), (snapshots - TEN, snapshots)):
         row(f'  with {first} to {last - 1} snapshots there', found['pauses'][first:last])
     row(f'  the same in {WINDOW * 1e3:.0f} ms without a snapshot', found['quiet'])
     row("Cairn's time to delete the newest", found['newest'])
     row("Cairn's time to delete the oldest", found['oldest'])
-    figures = [figure('snapshot', found['server'], offline, 'a volume that nobody uses'),
-               figure('pause', found['pauses'], found['quiet'], 'writes without a snapshot')]
-    with open(path, 'w', encoding='utf-8') as file:
-        json.dump(figures, file, indent=2)
-    for missed in (each for each in figures if not each['met']):
-        print(f'  FAILED: {missed["name"]} has a median of {missed["value"]:.1f} ms, the goal is '
-              f'{missed["goal"]}')
-    return int(any(not each['met'] for each in figures))
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    for name, title, measured, reference, reference_name in (
+            ('snapshot', 'take a snapshot of a volume in use', 'server', offline,
+             'a volume that nobody uses'),
+            ('pause', "the longest pause of a machine's writes, at a snapshot", 'pauses',
+             found['quiet'], 'without a snapshot')):
+        report.add(f'live/{name}', title, median(found[measured]) * 1e3, 'ms',
+                   median(reference) * 1e3, reference_name, under(GOAL_MS, 'ms'))
