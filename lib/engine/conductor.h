@@ -4,6 +4,9 @@
 // An operation's life:
 //   Submit -> Admit (memory) -> journalled QUEUED -> its locks are granted -> on the share's lane:
 //   MakePlan -> journalled RUNNING with the plan -> each step -> journalled end with the records.
+// Where nothing is ahead of it and its plan is quickly made (Work::PlansAtOnce) the first two entries
+// are one, and what has no steps is journalled once, ended. What cannot be planned is journalled as
+// QUEUED all the same, so that it fails as an operation.
 // Before the step at plan.no_return the journal says that it can only go forward. A failure before
 // that undoes what was done; one after it leaves the records saying so. An outage of the share
 // parks the operation until the share is back. Between the durable steps stand the fail points
@@ -64,7 +67,13 @@ class Conductor {
   bool Stop(absl::Duration grace);
 
  private:
-  struct Submission;
+  // A request on its way to the journal.
+  struct Submission {
+    Request request;
+    Caller caller;
+    std::string asked;  // the request as JSON, before anything is filled in
+    OperationCallback done;
+  };
   // kLeft: whoever brings what it waits for carries it on.
   enum class Outcome { kDone, kOtherThreads, kLeft };
 
@@ -72,17 +81,29 @@ class Conductor {
   bool AnswerFromRequestId(const std::shared_ptr<Submission>& submission);
   void AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left);
   void Journalled(const std::shared_ptr<Submission>& submission, const LivePtr& op);
+  // For what holds its locks already (conductor_at_once.cc).
+  void HandAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op, int tries_left);
+  void BeginAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
+                   int tries_left);
+  void DropAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
+                  const absl::Status& why);
+  absl::Status JournalAtOnce(LiveOperation& op);
   void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
   absl::Status CheckShares(const LiveOperation& op) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
   void Enqueue(const LivePtr& op, std::vector<LockKey> locks);
+  void AddLive(const LivePtr& op);
 
   // Carrying out (conductor_run.cc).
   void Dispatch(const LivePtr& op);
   absl::Status Hand(const LivePtr& op, Task task);
+  void Counted(const std::function<void()>& work);
   void Execute(const LivePtr& op);
   absl::StatusOr<Outcome> Forward(LiveOperation& op);
   absl::Status PlanAndJournal(LiveOperation& op);
+  absl::Status MakePlan(LiveOperation& op);
+  void Begin(LiveOperation& op, Transaction& records);
+  static bool CrossesAtOnce(const LiveOperation& op);
   absl::StatusOr<Outcome> Steps(LiveOperation& op);
   absl::StatusOr<Outcome> AwaitContent(LiveOperation& op, const ReceiveContentStep& step);
   absl::Status Cross(LiveOperation& op);
@@ -95,6 +116,9 @@ class Conductor {
   std::set<std::string> SharesOf(const LiveOperation& op) const;
   bool Undo(LiveOperation& op);
   void Conclude(const LivePtr& op);
+  static void RecordEnd(OperationRecord& record, const absl::Status& verdict, bool cancelled,
+                        absl::Time now);
+  static void LogEnd(const OperationRecord& ended);
   void Park(const LivePtr& op, const absl::Status& why);
   void Resume(const LivePtr& op);  // on the control executor
   absl::Status Commit(LiveOperation& op, const std::function<void(Transaction&)>& fill,
@@ -102,6 +126,7 @@ class Conductor {
   absl::Status FailPoint(const LiveOperation& op, std::string_view place) const;
   StepContext ContextOf(LiveOperation& op, bool cancellable);
   void Show(LiveOperation& op, const std::function<void(OperationRecord&)>& change);
+  void ShowAbandoned(LiveOperation& op, const absl::Status& why);
   void ShowProgress(LiveOperation& op, int64_t done_bytes, int64_t total_bytes);
 
   // Disks in use (conductor_disks.cc).

@@ -64,6 +64,7 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
       }
     }
     if (!HasReason(status, Reason::kRevisionMismatch)) break;
+    if (present == nullptr) break;  // it is to be admitted anew
   }
   if (status.ok() && change) {
     MutexLock lock(&op.mutex);
@@ -103,15 +104,10 @@ void Conductor::Dispatch(const LivePtr& op) {
   Task task;
   task.run = [this, op](const absl::Status& admitted) {
     if (stopping() || HasReason(admitted, Reason::kShuttingDown)) return;
-    if (admitted.ok()) return Execute(op);
+    if (admitted.ok()) return Counted([&] { Execute(op); });
     Refused(op, admitted);
   };
-  task.abandoned = [this, op](const absl::Status& why) {
-    Show(*op, [&](OperationRecord& record) {
-      record.step =
-          fmt::format("waiting for the share, which may come back: {}", ToStd(why.message()));
-    });
-  };
+  task.abandoned = [this, op](const absl::Status& why) { ShowAbandoned(*op, why); };
   absl::Status handed = Hand(op, std::move(task));
   if (handed.ok() || HasReason(handed, Reason::kShuttingDown)) return;
   // Not on this thread, which may be the catalog's: to fail is to commit.
@@ -142,26 +138,28 @@ void Conductor::Resume(const LivePtr& op) {
       .IgnoreError();  // refused only while stopping: the journal has it
 }
 
-void Conductor::Execute(const LivePtr& op) {
+// A stopping server waits for it.
+void Conductor::Counted(const std::function<void()>& work) {
   {
     MutexLock lock(&mutex_);
     ++executing_;
   }
-  if (op->verdict.has_value()) {
-    End(op);
-  } else {
-    auto outcome = Forward(*op);
-    if (!outcome.ok()) {
-      Fail(op, outcome.status());
-    } else if (*outcome == Outcome::kDone) {
-      op->verdict = absl::OkStatus();
-      End(op);
-    } else if (*outcome == Outcome::kOtherThreads) {
-      Dispatch(op);
-    }
-  }
+  work();
   MutexLock lock(&mutex_);
   --executing_;
+}
+
+void Conductor::Execute(const LivePtr& op) {
+  if (op->verdict.has_value()) return End(op);
+  auto outcome = Forward(*op);
+  if (!outcome.ok()) {
+    Fail(op, outcome.status());
+  } else if (*outcome == Outcome::kDone) {
+    op->verdict = absl::OkStatus();
+    End(op);
+  } else if (*outcome == Outcome::kOtherThreads) {
+    Dispatch(op);
+  }
 }
 
 absl::StatusOr<Conductor::Outcome> Conductor::Forward(LiveOperation& op) {
@@ -181,9 +179,29 @@ absl::StatusOr<Conductor::Outcome> Conductor::Forward(LiveOperation& op) {
 }
 
 absl::Status Conductor::PlanAndJournal(LiveOperation& op) {
+  RETURN_IF_ERROR(MakePlan(op));
+  // A cancel that came while this was planned: from here on it could not be told any more.
+  RETURN_IF_ERROR(op.cancel.token().Check());
+  RETURN_IF_ERROR(Commit(op, [&](Transaction& records) { Begin(op, records); }));
+  op.planned = true;
+  op.crossed = CrossesAtOnce(op);
+  return FailPoint(op, "planned");
+}
+
+bool Conductor::CrossesAtOnce(const LiveOperation& op) {
+  return op.plan.no_return == 0 && !op.plan.steps.empty();
+}
+
+// What becomes durable together with the plan.
+void Conductor::Begin(LiveOperation& op, Transaction& records) {
+  op.work->Began(records);
+  if (CrossesAtOnce(op)) op.work->Crossed(op.plan, records);
+}
+
+absl::Status Conductor::MakePlan(LiveOperation& op) {
   RETURN_IF_ERROR(FailPoint(op, "queued"));
   ASSIGN_OR_RETURN(op.plan, op.work->MakePlan());
-  const bool crosses_at_once = op.plan.no_return == 0 && !op.plan.steps.empty();
+  const bool crosses_at_once = CrossesAtOnce(op);
   Show(op, [&](OperationRecord& record) {
     record.state =
         record.state == OperationState::kCancelling ? record.state : OperationState::kRunning;
@@ -192,15 +210,7 @@ absl::Status Conductor::PlanAndJournal(LiveOperation& op) {
     record.no_return = crosses_at_once;
     record.cancellable = !crosses_at_once;
   });
-  // A cancel that came while this was planned: from here on it could not be told any more.
-  RETURN_IF_ERROR(op.cancel.token().Check());
-  RETURN_IF_ERROR(Commit(op, [&](Transaction& records) {
-    op.work->Began(records);
-    if (crosses_at_once) op.work->Crossed(op.plan, records);
-  }));
-  op.planned = true;
-  op.crossed = crosses_at_once;
-  return FailPoint(op, "planned");
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
@@ -289,6 +299,13 @@ StepContext Conductor::ContextOf(LiveOperation& op, bool cancellable) {
   if (cancellable) context.cancel = op.cancel.token();
   context.progress = [this, &op](int64_t done, int64_t total) { ShowProgress(op, done, total); };
   return context;
+}
+
+void Conductor::ShowAbandoned(LiveOperation& op, const absl::Status& why) {
+  Show(op, [&](OperationRecord& record) {
+    record.step =
+        fmt::format("waiting for the share, which may come back: {}", ToStd(why.message()));
+  });
 }
 
 void Conductor::ShowProgress(LiveOperation& op, int64_t done, int64_t total) {
@@ -392,6 +409,20 @@ void Conductor::Park(const LivePtr& op, const absl::Status& why) {
   timer_->RunAfter(kParkPeriod, [this, op] { Resume(op); });
 }
 
+void Conductor::RecordEnd(OperationRecord& record, const absl::Status& verdict, bool cancelled,
+                          absl::Time now) {
+  record.state = verdict.ok() ? OperationState::kSucceeded
+                 : cancelled  ? OperationState::kCancelled
+                              : OperationState::kFailed;
+  record.error = verdict;
+  record.cancellable = false;
+  record.instructions.clear();
+  record.end_time = now;
+  record.step.clear();
+  record.plan.clear();
+  if (verdict.ok() && record.total_bytes > 0) record.done_bytes = record.total_bytes;
+}
+
 void Conductor::Conclude(const LivePtr& op) {
   const absl::Status verdict = *op->verdict;
   const bool cancelled = absl::IsCancelled(verdict) && op->cancel_asked;
@@ -401,17 +432,7 @@ void Conductor::Conclude(const LivePtr& op) {
     op->record.cancellable = false;
   }
   // Who sees the operation ended sees what it did, too.
-  const auto end = [&](OperationRecord& record) {
-    record.state = verdict.ok() ? OperationState::kSucceeded
-                   : cancelled  ? OperationState::kCancelled
-                                : OperationState::kFailed;
-    record.error = verdict;
-    record.instructions.clear();
-    record.end_time = now;
-    record.step.clear();
-    record.plan.clear();
-    if (verdict.ok() && record.total_bytes > 0) record.done_bytes = record.total_bytes;
-  };
+  const auto end = [&](OperationRecord& record) { RecordEnd(record, verdict, cancelled, now); };
   absl::Status committed = Commit(
       *op,
       [&](Transaction& records) {
@@ -449,13 +470,17 @@ void Conductor::Conclude(const LivePtr& op) {
   if (LockQueue::Ticket ticket = op->ticket; ticket != 0) locks_.Release(ticket);
   op->work.reset();  // gives back what it holds
   OperationPtr seen = op->Seen();
-  spdlog::info("operation={} kind={} volume={} state={} seconds={:.3f}", op->id,
-               OperationKindName(op->kind), op->volume_id, OperationStateName(seen->state),
-               absl::ToDoubleSeconds(seen->end_time - seen->create_time));
+  LogEnd(*seen);
   if (arrived) arrived(verdict.ok() ? Error(Reason::kInternal, "no content was awaited") : verdict);
   if (verdict.ok() && op->kind == OperationKind::kDetachVolume) WakeDetached(op->volume_id);
   watchers_.Notify(seen);
   AnswerCancels(*op);
+}
+
+void Conductor::LogEnd(const OperationRecord& ended) {
+  spdlog::info("operation={} kind={} volume={} state={} seconds={:.3f}", ended.id,
+               OperationKindName(ended.kind), ended.volume_id, OperationStateName(ended.state),
+               absl::ToDoubleSeconds(ended.end_time - ended.create_time));
 }
 
 void Conductor::OnReceiving(const std::string& operation_id, ReceiverFn arrived) {

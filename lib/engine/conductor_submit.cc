@@ -27,14 +27,6 @@ std::string JournalRequest(const std::string& asked, const Request& filled,
 
 }  // namespace
 
-// A request on its way to the journal.
-struct Conductor::Submission {
-  Request request;
-  Caller caller;
-  std::string asked;  // the request as JSON, before anything is filled in
-  OperationCallback done;
-};
-
 Conductor::Conductor(Core* core, Timer* timer)
     : core_(core),
       timer_(timer),
@@ -186,12 +178,19 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
     record.state = OperationState::kSucceeded;
     record.start_time = record.end_time = record.create_time;
   }
-  Transaction transaction = std::move(admission->records);
-  transaction.put_operations.push_back(record);
   {
     MutexLock lock(&op->mutex);
     op->record = record;
   }
+  if (!admission->immediate && op->work->PlansAtOnce() && SharesOf(*op).size() == 1) {
+    if (auto ticket = locks_.TryAcquire(admission->locks); ticket.has_value()) {
+      op->ticket = *ticket;
+      op->admitted = std::move(admission->records);
+      return HandAtOnce(submission, op, tries_left);
+    }
+  }
+  Transaction transaction = std::move(admission->records);
+  transaction.put_operations.push_back(std::move(record));
   core_->catalog().Commit(
       std::move(transaction), [this, submission, op, locks = admission->locks,
                                immediate = admission->immediate, tries_left](absl::Status status) {
@@ -216,11 +215,7 @@ void Conductor::Journalled(const std::shared_ptr<Submission>& submission, const 
 
 // On the catalog's thread, so that operations stand in the queue in the journal's order.
 void Conductor::Enqueue(const LivePtr& op, std::vector<LockKey> locks) {
-  {
-    MutexLock lock(&mutex_);
-    live_[op->id] = op;
-    by_volume_.emplace(op->volume_id, op->id);
-  }
+  AddLive(op);
   // `taken` is true until the ticket is known, so that nobody ends the operation without giving it
   // back.
   op->taken = true;
@@ -240,6 +235,12 @@ void Conductor::Enqueue(const LivePtr& op, std::vector<LockKey> locks) {
   if (op->granted) return Dispatch(op);
   op->verdict = op->cancel.token().Check();
   Resume(op);
+}
+
+void Conductor::AddLive(const LivePtr& op) {
+  MutexLock lock(&mutex_);
+  live_[op->id] = op;
+  by_volume_.emplace(op->volume_id, op->id);
 }
 
 absl::StatusOr<OperationPtr> Conductor::Get(const std::string& operation_id) const {

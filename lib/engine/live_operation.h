@@ -29,6 +29,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // Only the thread that carries it out touches these; one does at a time, because it is dispatched
   // again only after it was left.
   std::unique_ptr<Work> work;
+  Transaction admitted;  // appears with the operation
   Plan plan;
   bool planned = false;
   size_t next_step = 0;
@@ -69,6 +70,8 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // one.
   std::atomic<bool> taken{false};
   std::atomic<bool> granted{false};  // its locks are
+  // Of what is planned before it is journalled: whoever sets it to true journals it, or refuses it.
+  std::atomic<bool> answered{false};
   std::atomic<LockQueue::Ticket> ticket{0};
 
   mutable Mutex mutex;

@@ -6,6 +6,7 @@
 #ifndef CAIRN_LIB_ENGINE_WORK_H_
 #define CAIRN_LIB_ENGINE_WORK_H_
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <string>
@@ -51,6 +52,11 @@ class Work {
   // the queue may have changed them), and says what to do.
   virtual absl::StatusOr<Plan> MakePlan() { return Plan{}; }
 
+  // Whether MakePlan only looks at a few files of the home share. When nothing is ahead of such work
+  // in the queue, it is journalled once, with its plan. Its admitted records are not in the catalog
+  // then while it is planned: they are in the `records` that Began is given.
+  virtual bool PlansAtOnce() const { return false; }
+
   // What changes in the records: with the journalled plan; at the point of no return; at the end.
   virtual void Began(Transaction&) {}
   // When machines have changed disks the conductor records it, as it happens.
@@ -90,24 +96,14 @@ class WorkOn : public Work {
   R& r() { return std::get<R>(request_); }
   const R& r() const { return std::get<R>(request_); }
 
-  // Puts a changed copy of the record, if it is there.
+  // Puts a changed copy of the record, if it is there; or changes the one that is put already.
   template <typename F>
   void ChangeVolume(const std::string& id, Transaction& records, F&& change) const {
-    VolumePtr volume = core_.catalog().FindVolume(id);
-    if (volume == nullptr) return;
-    VolumeRecord changed = *volume;
-    change(changed);
-    changed.update_time = core_.clock().Now();
-    records.put_volumes.push_back(std::move(changed));
+    Change(id, records.put_volumes, [&] { return core_.catalog().FindVolume(id); }, change);
   }
   template <typename F>
   void ChangeSnapshot(const std::string& id, Transaction& records, F&& change) const {
-    SnapshotPtr snapshot = core_.catalog().FindSnapshot(id);
-    if (snapshot == nullptr) return;
-    SnapshotRecord changed = *snapshot;
-    change(changed);
-    changed.update_time = core_.clock().Now();
-    records.put_snapshots.push_back(std::move(changed));
+    Change(id, records.put_snapshots, [&] { return core_.catalog().FindSnapshot(id); }, change);
   }
   // While the operation runs the volume says so, and at its end it is as `state` says.
   void Enter(const std::string& id, VolumeState state, Transaction& records) const {
@@ -129,6 +125,18 @@ class WorkOn : public Work {
   const std::string operation_id_;
 
  private:
+  template <typename Record, typename Find, typename F>
+  void Change(const std::string& id, std::vector<Record>& puts, Find&& find, F&& change) const {
+    auto put = std::find_if(puts.begin(), puts.end(), [&](const Record& r) { return r.id == id; });
+    if (put == puts.end()) {
+      auto present = find();
+      if (present == nullptr) return;
+      put = puts.insert(put, *present);
+    }
+    change(*put);
+    put->update_time = core_.clock().Now();
+  }
+
   Request request_;
 };
 

@@ -145,6 +145,26 @@ absl::StatusOr<LockQueue::Ticket> LockQueue::Acquire(std::vector<LockKey> keys,
   return ticket;
 }
 
+std::optional<LockQueue::Ticket> LockQueue::TryAcquire(const std::vector<LockKey>& keys) {
+  std::map<std::string, bool> merged = Merge(keys);
+  State& state = *state_;
+  MutexLock lock(&state.mutex);
+  for (const auto& [key, exclusive] : merged) {
+    auto queue = state.places.find(key);
+    if (queue == state.places.end()) continue;
+    const bool shared = std::none_of(queue->second.begin(), queue->second.end(),
+                                     [](const Place& place) { return place.exclusive; });
+    if (exclusive || !shared || queue->second.size() >= state.depth_max) return std::nullopt;
+  }
+  const Ticket ticket = ++state.last_ticket;
+  Holder& holder = state.holders[ticket];
+  for (const auto& [key, exclusive] : merged) {
+    holder.keys.push_back(key);
+    state.places[key].push_back({ticket, exclusive, /*reached=*/true});
+  }
+  return ticket;
+}
+
 void LockQueue::Release(Ticket ticket) {
   State& state = *state_;
   std::vector<Ticket> complete;

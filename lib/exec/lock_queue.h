@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class LockQueue {
   // Queues on all keys; `granted` is called once when all are held, possibly before this returns.
   // QUEUE_FULL (naming the key) changes nothing.
   absl::StatusOr<Ticket> Acquire(std::vector<LockKey> keys, std::function<void(Ticket)> granted);
+  // The same at once: nothing when somebody holds or waits for one of the keys in a way that does not
+  // go together with this.
+  std::optional<Ticket> TryAcquire(const std::vector<LockKey>& keys);
   // Gives up all keys, whether held or waited for (then `granted` will not be called any more).
   void Release(Ticket ticket);
   // Waits ahead of `ticket` or holds: for messages such as "behind 2 operations".

@@ -48,6 +48,8 @@ class AttachVolume : public WorkOn<AttachVolumeRequest> {
     return volume == nullptr ? "" : volume->share;
   }
 
+  bool PlansAtOnce() const override { return true; }
+
   // The consumer is told nothing that the files do not bear out.
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));

@@ -70,6 +70,8 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
     return shares;
   }
 
+  bool PlansAtOnce() const override { return true; }
+
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(auto attachments, CheckOneMachine());
     std::vector<SnapshotMember> members;

@@ -39,7 +39,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     ASSIGN_OR_RETURN(PlacedVolume placed,
                      PlaceVolume(core_, *pool, asked, source.physical_bytes, operation_id_));
     reservation_ = std::move(placed.reservation);
-    share_ = placed.record.share;
+    placed_ = placed.record;
     Admission admission;
     admission.volume_id = admission.target = r().volume_id;
     admission.locks.push_back({r().volume_id, true});
@@ -52,7 +52,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
 
   std::string HomeShare() const override {
     VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
-    return volume == nullptr ? share_ : volume->share;
+    return volume == nullptr ? placed_.share : volume->share;
   }
 
   std::set<std::string> OtherShares() const override {
@@ -67,8 +67,11 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     return source == nullptr ? std::set<std::string>() : std::set{source->share};
   }
 
+  // An image lies anywhere.
+  bool PlansAtOnce() const override { return r().source.kind != Kind::kImage; }
+
   absl::StatusOr<Plan> MakePlan() override {
-    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
+    ASSIGN_OR_RETURN(VolumePtr volume, Own());
     RETURN_IF_ERROR(CheckNamesFree(core_, *volume));
     size_bytes_ = volume->size_bytes;
     if (r().source.kind == Kind::kVolume) {
@@ -110,6 +113,13 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
       if (v.current_operation == operation_id_) v.current_operation.clear();
       core_.Measure(v);
     });
+  }
+
+  // As recorded, or as it is going to be.
+  absl::StatusOr<VolumePtr> Own() const {
+    auto volume = core_.Volume(r().volume_id);
+    if (volume.ok() || placed_.id.empty()) return volume;
+    return std::make_shared<const VolumeRecord>(placed_);
   }
 
   struct Source {
@@ -304,7 +314,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
                                          volume.active_file, volume.format, size_bytes_}};
   }
 
-  std::string share_;
+  VolumeRecord placed_;  // as admitted
   int64_t size_bytes_ = 0;
   Reservation reservation_;
 };

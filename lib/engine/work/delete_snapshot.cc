@@ -44,6 +44,8 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     return volume == nullptr ? "" : volume->share;
   }
 
+  bool PlansAtOnce() const override { return true; }
+
   absl::StatusOr<Plan> MakePlan() override {
     SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
     if (snapshot == nullptr && r().allow_missing) return Plan{};  // one ahead in the queue did it

@@ -34,6 +34,8 @@ class DeleteVolume : public WorkOn<DeleteVolumeRequest> {
     return volume == nullptr ? "" : volume->share;
   }
 
+  bool PlansAtOnce() const override { return true; }
+
   absl::StatusOr<Plan> MakePlan() override {
     VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
     if (volume == nullptr && r().allow_missing) return Plan{};  // one ahead in the queue did it

@@ -31,6 +31,8 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
     return volume == nullptr ? "" : volume->share;
   }
 
+  bool PlansAtOnce() const override { return true; }
+
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));

@@ -31,6 +31,8 @@ class RevertToSnapshot : public WorkOn<RevertToSnapshotRequest> {
     return found.ok() ? found->first->share : "";
   }
 
+  bool PlansAtOnce() const override { return true; }
+
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(auto found, Find());
     const auto& [volume, snapshot] = found;
