@@ -89,6 +89,13 @@ std::string DescribeStep(const Step& step) {
       step);
 }
 
+bool IsSyncedByNext(const Plan& plan, size_t index) {
+  // What can be undone is undone from anywhere; a point of no return between them is another matter.
+  if (index + 1 >= plan.steps.size() || index + 1 == plan.no_return) return false;
+  const auto* next = std::get_if<WriteMapStep>(&plan.steps[index + 1]);
+  return next != nullptr && next->share == ShareOf(plan.steps[index]);
+}
+
 bool IsBulk(const Step& step) {
   return std::visit(Overloaded{
                         [](const MakeImageStep& s) { return s.format == VolumeFormat::kRawThick; },

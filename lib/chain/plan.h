@@ -203,6 +203,9 @@ bool IsOnDisks(const Step& step);
 bool ChangesDisks(const Plan& plan);
 // Whether the step may move data in bulk (it then runs on the narrow lane).
 bool IsBulk(const Step& step);
+// Whether step `index` is followed by one that fsyncs the directory in which it makes a name, so that
+// once is enough. After a crash between them both are done again.
+bool IsSyncedByNext(const Plan& plan, size_t index);
 // The share whose files the step changes.
 const std::string& ShareOf(const Step& step);
 // Every share that the plan, or its undoing, reads or changes.

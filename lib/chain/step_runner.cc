@@ -24,7 +24,8 @@ class Runner {
                                .backing_file = step.backing_file,
                                .backing_format = {},
                                .permissions = context_.permissions,
-                               .abilities = Abilities(step.share)};
+                               .abilities = Abilities(step.share),
+                               .sync_directory = !context_.synced_by_next};
     if (!step.backing_file.empty()) {
       options.backing_format = FileFormatName(step.backing_format);
       options.preallocate_metadata = false;
@@ -106,7 +107,9 @@ class Runner {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     auto present = ReadInfoMap(files_, directory, step.volume_id);
     // On a full share the map that is already right must not need room to be written again.
-    if (present.ok() && present->has_value() && **present == step.map) return absl::OkStatus();
+    if (present.ok() && present->has_value() && **present == step.map) {
+      return files_.SyncDirectory(directory);
+    }
     const std::string name = InfoFileName(step.volume_id);
     return ReplaceFile(files_,
                        {.directory = directory,

@@ -23,7 +23,8 @@ struct StepContext {
   std::function<FileAbilities(const std::string& share)> abilities_of;
   FilePermissions permissions;
   bool preallocate_metadata = true;
-  std::string operation_id;  // names the temporary files: ".<name>.tmp-<operation-id>"
+  bool synced_by_next = false;  // the step that follows makes new names last: see IsSyncedByNext
+  std::string operation_id;     // names the temporary files: ".<name>.tmp-<operation-id>"
   CancelToken cancel;
   ProgressFn progress;
 };

@@ -107,7 +107,8 @@ class Conductor {
   absl::StatusOr<Outcome> Steps(LiveOperation& op);
   absl::StatusOr<Outcome> AwaitContent(LiveOperation& op, const ReceiveContentStep& step);
   absl::Status Cross(LiveOperation& op);
-  absl::Status Run(LiveOperation& op, const Step& step, bool cancellable);
+  absl::Status Run(LiveOperation& op, const Step& step, bool cancellable,
+                   bool synced_by_next = false);
   void Refused(const LivePtr& op, const absl::Status& why);
   void Fail(const LivePtr& op, const absl::Status& error);
   void End(const LivePtr& op);

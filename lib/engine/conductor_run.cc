@@ -233,7 +233,8 @@ absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
       }
       return AwaitContent(op, *receive);
     }
-    RETURN_IF_ERROR(Run(op, step, /*cancellable=*/!op.crossed));
+    RETURN_IF_ERROR(
+        Run(op, step, /*cancellable=*/!op.crossed, IsSyncedByNext(op.plan, op.next_step)));
   }
   RETURN_IF_ERROR(FailPoint(op, "done"));
   return Outcome::kDone;
@@ -322,12 +323,15 @@ void Conductor::ShowProgress(LiveOperation& op, int64_t done, int64_t total) {
   watchers_.Notify(seen);
 }
 
-absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellable) {
+absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellable,
+                            bool synced_by_next) {
   Show(op, [&](OperationRecord& record) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     record.step = DescribeStep(step);
     op.earlier_bytes = record.done_bytes;  // Show holds the mutex
   });
-  return RunStep(step, ContextOf(op, cancellable));
+  StepContext context = ContextOf(op, cancellable);
+  context.synced_by_next = synced_by_next;
+  return RunStep(step, context);
 }
 
 void Conductor::Fail(const LivePtr& op, const absl::Status& error) {

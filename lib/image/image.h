@@ -46,6 +46,7 @@ struct CreateImageOptions {
   std::string backing_format;
   FilePermissions permissions;
   FileAbilities abilities = kTryAll;  // of the share
+  bool sync_directory = true;         // false: the caller does, before it says that the name lasts
 };
 // Makes `<directory>/<temporary>`, fsyncs it and renames it to `<directory>/<name>` (fsyncing the
 // directory): the name appears complete or not at all. An existing `name` is replaced (recovery

@@ -82,7 +82,7 @@ absl::Status MakeNewFile(FileSystem& files, const NewFileOptions& options,
     files.Remove(temporary).IgnoreError();
     return status;
   }
-  status = files.SyncDirectory(options.directory);
+  if (options.sync_directory) status = files.SyncDirectory(options.directory);
   // Whether the name lasts is unknown now. The caller is told that there is no such file.
   if (!status.ok()) files.Remove(path).IgnoreError();
   return status;

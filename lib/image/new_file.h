@@ -27,6 +27,7 @@ struct NewFileOptions {
   std::string temporary;  // in the same directory
   FilePermissions permissions;
   std::string owner_from;  // path of the file whose owner `owner_of_backing` takes; empty: none
+  bool sync_directory = true;
 };
 
 // Creates the temporary file, has `write` fill it, gives it its permissions, fsyncs it and renames

@@ -4,7 +4,10 @@
 #ifndef CAIRN_LIB_IMAGE_QCOW2_LAYOUT_H_
 #define CAIRN_LIB_IMAGE_QCOW2_LAYOUT_H_
 
+#include <endian.h>
+
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,36 +72,28 @@ inline constexpr int64_t kRefcountTableBytesMax = int64_t{8} << 20;
 inline constexpr int64_t kFileBytesMax = int64_t{1} << 56;
 inline constexpr size_t kBackingNameBytesMax = 1023;
 
-template <typename T>
-T LoadBigEndian(std::string_view bytes, size_t at) {
-  T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    value = static_cast<T>(value << 8) | static_cast<uint8_t>(bytes[at + i]);
-  }
-  return value;
-}
 inline uint32_t Load32(std::string_view bytes, size_t at) {
-  return LoadBigEndian<uint32_t>(bytes, at);
+  uint32_t value;
+  std::memcpy(&value, bytes.data() + at, sizeof(value));
+  return be32toh(value);
 }
 inline uint64_t Load64(std::string_view bytes, size_t at) {
-  return LoadBigEndian<uint64_t>(bytes, at);
+  uint64_t value;
+  std::memcpy(&value, bytes.data() + at, sizeof(value));
+  return be64toh(value);
 }
 
-template <typename T>
-void StoreBigEndian(std::string& bytes, size_t at, T value) {
-  for (size_t i = sizeof(T); i-- > 0;) {
-    bytes[at + i] = static_cast<char>(value & 0xff);
-    value = static_cast<T>(value >> 8);
-  }
-}
 inline void Store16(std::string& bytes, size_t at, uint16_t value) {
-  StoreBigEndian(bytes, at, value);
+  value = htobe16(value);
+  std::memcpy(bytes.data() + at, &value, sizeof(value));
 }
 inline void Store32(std::string& bytes, size_t at, uint32_t value) {
-  StoreBigEndian(bytes, at, value);
+  value = htobe32(value);
+  std::memcpy(bytes.data() + at, &value, sizeof(value));
 }
 inline void Store64(std::string& bytes, size_t at, uint64_t value) {
-  StoreBigEndian(bytes, at, value);
+  value = htobe64(value);
+  std::memcpy(bytes.data() + at, &value, sizeof(value));
 }
 
 // Non-negative, positive.

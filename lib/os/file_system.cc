@@ -42,7 +42,8 @@ FileStat ToFileStat(const struct stat& st) {
 
 class PosixFile : public File {
  public:
-  PosixFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  PosixFile(UniqueFd fd, std::string path, mode_t permissions)
+      : fd_(std::move(fd)), path_(std::move(path)), permissions_(permissions) {}
 
   absl::StatusOr<std::string> ReadAt(int64_t offset, int64_t length) override;
   absl::Status WriteAt(int64_t offset, std::string_view data) override;
@@ -58,6 +59,7 @@ class PosixFile : public File {
  private:
   const UniqueFd fd_;
   const std::string path_;
+  mode_t permissions_;  // as last seen or set
 };
 
 absl::StatusOr<std::string> PosixFile::ReadAt(int64_t offset, int64_t length) {
@@ -155,10 +157,12 @@ absl::Status PosixFile::SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) {
   if (change_owner && RetryOnEintr([&] { return fchown(fd_.get(), uid, gid); }) != 0) {
     return FileError(errno, "fchown", path_);
   }
-  // After fchown, which may clear mode bits.
+  // On a share each call is a question to its server. After fchown, which may clear mode bits.
+  if (!change_owner && mode == permissions_) return absl::OkStatus();
   if (RetryOnEintr([&] { return fchmod(fd_.get(), mode); }) != 0) {
     return FileError(errno, "fchmod", path_);
   }
+  permissions_ = mode;
   return absl::OkStatus();
 }
 
@@ -215,7 +219,8 @@ class PosixFileSystem : public FileSystem {
 
 absl::StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& path,
                                                             OpenMode mode) {
-  // O_NONBLOCK: a FIFO must not hold the thread until it is recognised below.
+  // O_NONBLOCK: a FIFO must not hold the thread until it is recognised below. To a regular file it
+  // means nothing (open(2)).
   int flags = OpenFlags(mode) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), flags, kNewFileMode); }));
   if (!fd.valid()) return OpenError(errno, path);
@@ -224,14 +229,14 @@ absl::StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& p
     return FileError(errno, "fstat", path);
   }
   if (!S_ISREG(st.st_mode)) return NotRegular(S_ISDIR(st.st_mode) ? EISDIR : EINVAL, path);
-  if (fcntl(fd.get(), F_SETFL, OpenFlags(mode) & O_ACCMODE) != 0) {
-    return FileError(errno, "fcntl", path);
+  mode_t permissions = st.st_mode & kPermissionBits;
+  if (Creates(mode) && permissions != kNewFileMode) {
+    if (RetryOnEintr([&] { return fchmod(fd.get(), kNewFileMode); }) != 0) {
+      return FileError(errno, "fchmod", path);
+    }
+    permissions = kNewFileMode;
   }
-  if (Creates(mode) && (st.st_mode & kPermissionBits) != kNewFileMode &&
-      RetryOnEintr([&] { return fchmod(fd.get(), kNewFileMode); }) != 0) {
-    return FileError(errno, "fchmod", path);
-  }
-  return std::make_unique<PosixFile>(std::move(fd), path);
+  return std::make_unique<PosixFile>(std::move(fd), path, permissions);
 }
 
 absl::StatusOr<FileStat> PosixFileSystem::Stat(const std::string& path) {

@@ -10,7 +10,8 @@
 namespace cairn {
 namespace {
 
-constexpr int kFastThreads = 4;
+// Most of the time they wait for a sync, and syncs of several at a time are cheaper.
+constexpr int kFastThreads = 16;
 constexpr int kBulkThreads = 2;
 constexpr int kQueueMax = 1000;
 constexpr int kQuietNice = 10;

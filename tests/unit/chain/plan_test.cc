@@ -149,6 +149,21 @@ TEST(LayerPlansTest, ASnapshotIsALayerThenTheMap) {
   EXPECT_EQ(layer.backing_format, FileFormat::kQcow2);
 }
 
+TEST(PlanTest, ADirectoryIsSyncedOnceForALayerAndItsMap) {
+  Plan plan;
+  plan.steps = {MakeImageStep{.share = "s", .file = "a", .backing_file = {}},
+                WriteMapStep{.share = "s", .volume_id = {}, .map = {}},
+                MakeImageStep{.share = "other", .file = "b", .backing_file = {}},
+                WriteMapStep{.share = "s", .volume_id = {}, .map = {}}};
+  plan.no_return = plan.steps.size();
+  EXPECT_TRUE(IsSyncedByNext(plan, 0));
+  EXPECT_FALSE(IsSyncedByNext(plan, 1));
+  EXPECT_FALSE(IsSyncedByNext(plan, 2));
+  EXPECT_FALSE(IsSyncedByNext(plan, 3));
+  plan.no_return = 1;  // the records say so between them
+  EXPECT_FALSE(IsSyncedByNext(plan, 0));
+}
+
 TEST(LayerPlansTest, TheFirstSnapshotIsUndoneWithItsMap) {
   ChainView view = ThreeSnapshots();
   view.chain.resize(1);

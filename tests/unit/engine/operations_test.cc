@@ -216,6 +216,25 @@ TEST_F(OperationsTest, AQueuedOperationIsCancelledBeforeItsTurn) {
   EXPECT_EQ(engine_.Volume(source_)->chain.size(), 2u);
 }
 
+// A revision is given out for each record of each commit.
+TEST_F(OperationsTest, WhatNothingIsAheadOfIsJournalledNoMoreOftenThanNeeded) {
+  const auto revisions = [&](Request request) {
+    const int64_t before = engine_->records().revision();
+    EXPECT_OK(engine_.Do(std::move(request)));
+    return engine_->records().revision() - before;
+  };
+  // With its plan and at its end: the operation and the volume, each time.
+  CreateVolumeRequest create = NewVolume(VolumeFormat::kQcow2, kMiB);
+  create.volume_id = NewId();
+  EXPECT_EQ(revisions(create), 4);
+  EXPECT_EQ(revisions(NewSnapshot(create.volume_id)), 6);
+  // It has no steps: it is journalled as ended.
+  AttachVolumeRequest attach;
+  attach.volume_id = create.volume_id;
+  attach.instance_id = "instance";
+  EXPECT_EQ(revisions(attach), 2);
+}
+
 TEST_F(OperationsTest, ADeletionThatWaitsIsTheLastThingInTheQueue) {
   StartCopy();
   ASSERT_OK_AND_ASSIGN(OperationPtr deletion,

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <thread>
@@ -46,6 +47,23 @@ TEST_F(LockQueueTest, GrantsAFreeKeyAtOnce) {
   EXPECT_THAT(granted_, ElementsAre(a, b));
   Ticket none = Take({});
   EXPECT_THAT(granted_, ElementsAre(a, b, none));
+}
+
+TEST_F(LockQueueTest, TriesWithoutWaiting) {
+  const std::optional<Ticket> a = locks_.TryAcquire({Exclusive("v"), Shared("s")});
+  ASSERT_TRUE(a.has_value());
+  EXPECT_FALSE(locks_.TryAcquire({Exclusive("w"), Shared("v")}).has_value());
+  EXPECT_FALSE(locks_.TryAcquire({Exclusive("s")}).has_value());
+  const std::optional<Ticket> b = locks_.TryAcquire({Shared("s"), Exclusive("w")});
+  ASSERT_TRUE(b.has_value());  // what was refused left nothing behind
+  // One that waits is not overtaken.
+  const Ticket c = Take({Exclusive("s")});
+  EXPECT_THAT(granted_, IsEmpty());
+  EXPECT_FALSE(locks_.TryAcquire({Shared("s")}).has_value());
+  locks_.Release(*a);
+  locks_.Release(*b);
+  EXPECT_THAT(granted_, ElementsAre(c));
+  EXPECT_TRUE(locks_.TryAcquire({Exclusive("v")}).has_value());
 }
 
 TEST_F(LockQueueTest, ExclusiveHoldersTakeTurns) {
