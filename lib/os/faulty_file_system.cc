@@ -38,7 +38,7 @@ struct FaultyFileSystem::State {
   std::optional<Fault> fault ABSL_GUARDED_BY(mutex);
   int64_t matched ABSL_GUARDED_BY(mutex) = 0;
   bool fired ABSL_GUARDED_BY(mutex) = false;
-  std::string stalled ABSL_GUARDED_BY(mutex);  // a directory; empty: none
+  std::string stalled ABSL_GUARDED_BY(mutex);  // what their paths begin with; empty: none
   CondVar resumed;
 
   void AwaitResume(const std::string& path) {
@@ -147,9 +147,9 @@ void FaultyFileSystem::Clear() {
   state_->fault.reset();
 }
 
-void FaultyFileSystem::Stall(const std::string& directory) {
+void FaultyFileSystem::Stall(const std::string& prefix) {
   MutexLock lock(&state_->mutex);
-  state_->stalled = directory;
+  state_->stalled = prefix;
 }
 
 void FaultyFileSystem::Resume() {

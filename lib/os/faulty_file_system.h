@@ -50,9 +50,9 @@ class FaultyFileSystem : public FileSystem {
   // How many calls of that name ("" and "*" as in Fault) were made since the construction.
   int64_t calls(std::string_view name) const;
 
-  // From now on every call on a path below `directory` hangs, as on a dead NFS server, until Resume;
-  // then it is carried out.
-  void Stall(const std::string& directory);
+  // From now on every call on a path that begins with `prefix` hangs, as on a dead NFS server, until
+  // Resume; then it is carried out. Again with a shorter one: so do more.
+  void Stall(const std::string& prefix);
   void Resume();
 
   // Calls `run` with `fault` at nth = 1, 2, 3 ... up to the first run that meets no fault (which it

@@ -115,6 +115,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
 
   // Each key of the map becomes a snapshot; its content is the backing file of its layer.
   absl::Status FindSnapshots(const InfoMap& map, const Chain& chain) {
+    snapshots_.clear();  // it may be planned again
     for (const auto& [id, layer] : map.layers) {
       const int position = IndexOf(chain, layer);
       if (!IsCanonicalId(id) || position < 1) {

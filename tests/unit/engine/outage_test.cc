@@ -4,7 +4,6 @@
 #include <future>
 #include <memory>
 
-#include "lib/base/failpoint.h"
 #include "lib/os/faulty_file_system.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/support/qemu.h"
@@ -100,15 +99,14 @@ TEST_F(OutageTest, RequestsToItAreRefusedAndLeaveNothing) {
 }
 
 TEST_F(OutageTest, WhatHadBegunWaitsAndGoesOn) {
-  // Each has its plan in the journal when the server dies.
-  ASSERT_OK(ArmFailPoints("create_volume.planned=sleep"));
+  // Each has its plan in the journal, and hangs where it makes its file.
+  files_->Stall(engine_.directory(0) + "/.volume-");
   std::vector<std::string> operations;
   for (int i = 0; i < 8; ++i) {
     ASSERT_OK_AND_ASSIGN(OperationPtr operation, engine_.Submit(CreateOnTheFirst()));
     operations.push_back(operation->id);
   }
   files_->Stall(engine_.directory(0));
-  ASSERT_OK(ArmFailPoints(""));
   AwaitState(0, ShareState::kUnreachable);
   ExpectTheOtherShareServes();
   Revive();
@@ -196,6 +194,8 @@ TEST_F(OutageTest, AnEngineWithAHangingThreadSaysSoWhenItStops) {
   EXPECT_FALSE(engine_->Stop(absl::ZeroDuration()));
   files_->Resume();
   absl::SleepFor(absl::Milliseconds(200));  // the thread ends before the engine goes
+  // Takes the mutex that the thread gave back last: now it has been seen to end.
+  EXPECT_THAT(engine_->GetOperation("none"), HasReasonOf(Reason::kOperationNotFound));
 }
 
 }  // namespace
