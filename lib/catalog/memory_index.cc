@@ -77,7 +77,6 @@ const OrderedSet<Ptr>& MemoryIndex::Orders<Ptr>::Of(SortField field) const {
 
 MemoryIndex::MemoryIndex(int changes_kept)
     : changes_kept_(static_cast<size_t>(std::max(changes_kept, 0))),
-      operation_order_(PositionLess(SortField::kCreateTime)),
       unfinished_(PositionLess(SortField::kCreateTime)) {}
 
 void MemoryIndex::Load(const Changes& loaded, int64_t volume_revision) {
@@ -140,15 +139,26 @@ void MemoryIndex::SetSnapshot(const std::string& id, const SnapshotPtr& ptr) {
 void MemoryIndex::SetOperation(const std::string& id, const OperationPtr& ptr) {
   OperationPtr old = Exchange(operations_, id, ptr);
   if (old != nullptr) {
-    operation_order_.erase(old);
     unfinished_.erase(old);
     if (FindIn(by_request_, old->request_id) == old) by_request_.erase(old->request_id);
   }
   if (ptr != nullptr) {
-    operation_order_.insert(ptr);
-    if (!Ended(ptr->state)) unfinished_.insert(ptr);
     if (!ptr->request_id.empty()) by_request_[ptr->request_id] = ptr;
+    if (!Ended(ptr->state)) {
+      unfinished_.insert(ptr);
+    } else {
+      ended_.push_back(ptr);
+      if (ended_.size() > kEndedKept) ForgetOldest();
+    }
   }
+}
+
+void MemoryIndex::ForgetOldest() {
+  const OperationPtr oldest = std::move(ended_.front());
+  ended_.pop_front();
+  if (FindIn(operations_, oldest->id) != oldest) return;  // replaced or removed since
+  operations_.erase(oldest->id);
+  if (FindIn(by_request_, oldest->request_id) == oldest) by_request_.erase(oldest->request_id);
 }
 
 void MemoryIndex::AddToShare(const VolumeRecord& volume) {
@@ -282,10 +292,10 @@ std::vector<SnapshotPtr> MemoryIndex::SnapshotsAfter(const std::string& volume_i
   return Walk(orders->Of(order.field), order.descending, after, count);
 }
 
-std::vector<OperationPtr> MemoryIndex::OperationsAfter(SortOrder order, const Position* after,
+std::vector<OperationPtr> MemoryIndex::UnfinishedAfter(SortOrder order, const Position* after,
                                                        size_t count) const {
   MutexLock lock(&mutex_);
-  return Walk(operation_order_, order.descending, after, count);
+  return Walk(unfinished_, order.descending, after, count);
 }
 
 }  // namespace cairn

@@ -1,4 +1,6 @@
-// Every record in memory, found by id and walked in each order that lists offer.
+// The records in memory, found by id and walked in each order that lists offer: every volume and
+// snapshot; of the operations those that have not ended and the newest others. Older ones are read
+// from the store (operations.h), which has them all.
 //
 // What a store publishes here is what readers see. Thread-safe: the mutex is held for look-ups and
 // for copying pointers, never across a disk access. A transaction becomes visible at once.
@@ -61,13 +63,16 @@ class MemoryIndex {
   int64_t revision() const;
   absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision, int count_max) const;
 
+  // So many ended operations stay in memory.
+  static constexpr size_t kEndedKept = 2000;
+
   // At most `count` records in that order, from the place after `after` on (null: from the
   // beginning).
   std::vector<VolumePtr> VolumesAfter(SortOrder order, const Position* after, size_t count) const;
   // `volume_id` empty: the snapshots of all volumes.
   std::vector<SnapshotPtr> SnapshotsAfter(const std::string& volume_id, SortOrder order,
                                           const Position* after, size_t count) const;
-  std::vector<OperationPtr> OperationsAfter(SortOrder order, const Position* after,
+  std::vector<OperationPtr> UnfinishedAfter(SortOrder order, const Position* after,
                                             size_t count) const;
 
  private:
@@ -95,6 +100,7 @@ class MemoryIndex {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetOperation(const std::string& id, const OperationPtr& ptr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Apply(const Changes& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddToShare(const VolumeRecord& volume) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RemoveFromShare(const VolumeRecord& volume) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -108,8 +114,9 @@ class MemoryIndex {
   Orders<VolumePtr> volume_orders_ ABSL_GUARDED_BY(mutex_);
   Orders<SnapshotPtr> snapshot_orders_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<std::string, Orders<SnapshotPtr>> snapshots_of_ ABSL_GUARDED_BY(mutex_);
-  OrderedSet<OperationPtr> operation_order_ ABSL_GUARDED_BY(mutex_);
   OrderedSet<OperationPtr> unfinished_ ABSL_GUARDED_BY(mutex_);
+  // Ended ones as they came, with some that were replaced or removed since.
+  std::deque<OperationPtr> ended_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<std::string, OperationPtr> by_request_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<std::string, Share> shares_ ABSL_GUARDED_BY(mutex_);
   int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;

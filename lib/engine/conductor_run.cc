@@ -11,6 +11,7 @@
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
 #include "lib/engine/conductor.h"
+#include "lib/engine/journal_request.h"
 
 namespace cairn {
 namespace {
@@ -47,7 +48,7 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
   for (int i = 0; i < kTries; ++i) {
     Transaction transaction;
     fill(transaction);
-    OperationPtr present = core_->catalog().FindOperation(op.id);
+    ASSIGN_OR_RETURN(OperationPtr present, core_->catalog().FindOperation(op.id));
     {
       MutexLock lock(&op.mutex);
       if (present != nullptr) op.record.revision = present->revision;
@@ -410,6 +411,7 @@ void Conductor::Conclude(const LivePtr& op) {
     record.end_time = now;
     record.step.clear();
     record.plan.clear();
+    record.request = JournalAtEnd(record.request);
     if (verdict.ok() && record.total_bytes > 0) record.done_bytes = record.total_bytes;
   };
   absl::Status committed = Commit(
