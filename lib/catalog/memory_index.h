@@ -51,7 +51,7 @@ class MemoryIndex {
  public:
   explicit MemoryIndex(int changes_kept);
 
-  // What was loaded, instead of Publish and without a trace in the changes. `volume_revision`: the
+  // What was loaded, puts alone, instead of Publish and without a trace in the changes. `volume_revision`: the
   // last revision at which a volume changed; earlier changes are not known any more.
   void Load(const Changes& loaded, int64_t volume_revision);
   void Publish(const Changes& changes);

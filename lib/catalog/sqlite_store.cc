@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
+#include <future>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "lib/base/status.h"
@@ -35,6 +38,10 @@ absl::Status QuickCheck(SqliteDatabase* database, const std::string& path) {
   return Error(Reason::kIoError, fmt::format("{}: the catalog is damaged: {}", path, result),
                {{"file", path}});
 }
+
+constexpr size_t kPiece = 1000;  // rows decoded at a time
+
+size_t DecodersMax() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8); }
 
 }  // namespace
 
@@ -114,18 +121,43 @@ absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_r
                {{"file", path_}, {"table", "meta"}});
 }
 
+// Decoding takes most of the time of a start: it is done in pieces, on as many threads as there are
+// processors, while this one reads on.
 template <typename Decode, typename Ptr>
 absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std::vector<Ptr>* out) {
   ASSIGN_OR_RETURN(SqliteStatement select,
                    database_.Prepare(fmt::format("SELECT id, revision, body FROM {}", name)));
-  for (;;) {
-    ASSIGN_OR_RETURN(bool row, select.Step());
-    if (!row) return absl::OkStatus();
-    const StoredRow stored{std::string(select.Text(0)), select.Number(1),
-                           std::string(select.Text(2))};
-    ASSIGN_OR_RETURN(Ptr record, RecordFrom(path_, name, stored, decode));
-    out->push_back(std::move(record));
+  using Piece = absl::StatusOr<std::vector<Ptr>>;
+  auto decode_piece = [&, name](const std::vector<StoredRow>& rows) -> Piece {
+    std::vector<Ptr> records;
+    records.reserve(rows.size());
+    for (const StoredRow& row : rows) {
+      ASSIGN_OR_RETURN(Ptr record, RecordFrom(path_, name, row, decode));
+      records.push_back(std::move(record));
+    }
+    return records;
+  };
+  std::deque<std::future<Piece>> at_work;  // in the order of the rows
+  auto take_first = [&]() -> absl::Status {
+    Piece piece = at_work.front().get();
+    at_work.pop_front();
+    RETURN_IF_ERROR(piece.status());
+    out->insert(out->end(), std::make_move_iterator(piece->begin()),
+                std::make_move_iterator(piece->end()));
+    return absl::OkStatus();
+  };
+  std::vector<StoredRow> rows;
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(more, select.Step());
+    if (more) {
+      rows.push_back({std::string(select.Text(0)), select.Number(1), std::string(select.Text(2))});
+    }
+    if (rows.empty() || (more && rows.size() < kPiece)) continue;
+    if (at_work.size() >= DecodersMax()) RETURN_IF_ERROR(take_first());
+    at_work.push_back(std::async(std::launch::async, decode_piece, std::exchange(rows, {})));
   }
+  while (!at_work.empty()) RETURN_IF_ERROR(take_first());
+  return absl::OkStatus();
 }
 
 absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
