@@ -1,4 +1,6 @@
-// The durable records, all of them also in memory: reads never touch the disk.
+// The durable records. Volumes, snapshots and what operations have not ended are in memory, too:
+// reading them never touches the disk. Of the ended operations memory holds the newest; older ones
+// are read from the disk, without waiting for anybody who writes.
 //
 // A change is a Transaction: puts and removals that become durable together or not at all. Each put
 // names the revision that it replaces (compare and swap), so that two writers cannot overwrite each
@@ -57,11 +59,13 @@ class Catalog {
   // The same, waiting. Not from a thread that must not block.
   absl::Status CommitAndWait(Transaction transaction);
 
-  // From memory; null when there is none.
+  // Null when there is none.
   virtual VolumePtr FindVolume(const std::string& id) const = 0;
   virtual SnapshotPtr FindSnapshot(const std::string& id) const = 0;
-  virtual OperationPtr FindOperation(const std::string& id) const = 0;
-  virtual OperationPtr FindOperationByRequest(const std::string& request_id) const = 0;
+  // IO_ERROR (DATA_LOSS) when it is there but cannot be read.
+  virtual absl::StatusOr<OperationPtr> FindOperation(const std::string& id) const = 0;
+  virtual absl::StatusOr<OperationPtr> FindOperationByRequest(
+      const std::string& request_id) const = 0;
   // The snapshots of a volume, oldest first.
   virtual std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const = 0;
   // Operations that have not ended, oldest first: what start-up takes up.
@@ -100,8 +104,8 @@ struct SqliteCatalogOptions {
   std::string path;           // never on NFS: SQLite's locks do not hold there
   int changes_kept = 10'000;  // for watchers
 };
-// Opens or creates the database (WAL, synchronous=FULL) and loads every record. An older schema is
-// brought up to date; a newer one is FAILED_PRECONDITION.
+// Opens or creates the database (WAL, synchronous=FULL) and loads what is to be in memory. An older
+// schema is brought up to date; a newer one is FAILED_PRECONDITION.
 absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOptions& options);
 
 }  // namespace cairn

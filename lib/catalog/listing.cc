@@ -10,8 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "lib/base/json.h"
 #include "lib/base/status.h"
 #include "lib/catalog/page_token.h"
+#include "lib/catalog/text_json.h"
 
 namespace cairn {
 namespace {
@@ -153,6 +155,18 @@ absl::StatusOr<Position> PositionOf(SortField field, PageKey last) {
   return InvalidPageToken("it was altered");
 }
 
+// A text that the JSON of every operation holds that the filter lets through, as it stands in the
+// body: what SQLite can leave out need not be decoded. Empty when there is none.
+std::string TextOfMatches(const Filter& filter) {
+  for (const char* field : {"target", "volume_id", "state", "kind"}) {
+    std::optional<std::string> value = filter.EqualTo(field);
+    if (!value.has_value()) continue;
+    const std::string object = DumpJson({{field, TextToJson(*value)}});
+    return object.substr(1, object.size() - 2);
+  }
+  return "";
+}
+
 // `fetch` asks the index for records of that order, `scope` is what it restricts itself to.
 template <typename List, typename Ptr, typename Fetch>
 absl::StatusOr<Page<Ptr>> ListRecords(const ListQuery& query, const Filter& filter,
@@ -175,9 +189,12 @@ absl::StatusOr<Page<Ptr>> ListRecords(const ListQuery& query, const Filter& filt
   // One more than the page holds is looked for, so that the last page is known to be the last.
   for (bool more = true; more;) {
     size_t count = query.filter.empty() ? page_size + 1 : kChunk;
-    std::vector<Ptr> chunk = fetch(order, after.has_value() ? &*after : nullptr, count);
+    absl::StatusOr<std::vector<Ptr>> fetched =
+        fetch(order, after.has_value() ? &*after : nullptr, count);
+    RETURN_IF_ERROR(fetched.status());
+    const std::vector<Ptr>& chunk = *fetched;
     more = chunk.size() == count;
-    for (Ptr& ptr : chunk) {
+    for (const Ptr& ptr : chunk) {
       if (!filter.Matches([&](std::string_view field) { return List::ValueOf(*ptr, field); })) {
         continue;
       }
@@ -215,13 +232,31 @@ absl::StatusOr<Page<SnapshotPtr>> ListSnapshots(const MemoryIndex& index, const 
       });
 }
 
-absl::StatusOr<Page<OperationPtr>> ListOperations(const MemoryIndex& index,
+absl::StatusOr<Page<OperationPtr>> ListOperations(const Operations& operations,
                                                   const ListQuery& query) {
   ASSIGN_OR_RETURN(Filter filter, ParseFilter<OperationList>(query.filter));
-  return ListRecords<OperationList, OperationPtr>(
-      query, filter, "", [&](SortOrder order, const Position* after, size_t count) {
-        return index.OperationsAfter(order, after, count);
-      });
+  using Operation = absl::StatusOr<std::vector<OperationPtr>>;
+  auto list = [&](const std::function<Operation(SortOrder, const Position*, size_t)>& fetch) {
+    return ListRecords<OperationList, OperationPtr>(query, filter, "", fetch);
+  };
+  // What has not ended is in memory, and a request_id has one operation at most.
+  auto state = OperationStateFromName(filter.EqualTo("state").value_or(""));
+  if (state.has_value() && !Ended(*state)) {
+    return list([&](SortOrder order, const Position* after, size_t count) -> Operation {
+      return operations.UnfinishedAfter(order, after, count);
+    });
+  }
+  if (auto request_id = filter.EqualTo("request_id"); request_id.value_or("") != "") {
+    return list([&](SortOrder, const Position* after, size_t) -> Operation {
+      if (after != nullptr) return std::vector<OperationPtr>();
+      ASSIGN_OR_RETURN(OperationPtr found, operations.FindByRequest(*request_id));
+      return found == nullptr ? std::vector<OperationPtr>() : std::vector<OperationPtr>{found};
+    });
+  }
+  const std::string holding = TextOfMatches(filter);
+  return list([&](SortOrder order, const Position* after, size_t count) {
+    return operations.After(order, after, holding, count);
+  });
 }
 
 }  // namespace cairn

@@ -1,4 +1,4 @@
-// The list methods over a MemoryIndex: what a ListQuery asks for, one page of it.
+// The list methods over a MemoryIndex, and over operations wherever they are: what a ListQuery asks for, one page of it.
 //
 // A page costs its own length plus what its filter leaves out, whatever the size of the catalog.
 // The index is asked in pieces, and filters run between them, without its mutex.
@@ -9,13 +9,15 @@
 
 #include "absl/status/statusor.h"
 #include "lib/catalog/memory_index.h"
+#include "lib/catalog/operations.h"
 
 namespace cairn {
 
 absl::StatusOr<Page<VolumePtr>> ListVolumes(const MemoryIndex& index, const ListQuery& query);
 absl::StatusOr<Page<SnapshotPtr>> ListSnapshots(const MemoryIndex& index, const ListQuery& query,
                                                 const std::string& volume_id);
-absl::StatusOr<Page<OperationPtr>> ListOperations(const MemoryIndex& index, const ListQuery& query);
+absl::StatusOr<Page<OperationPtr>> ListOperations(const Operations& operations,
+                                                  const ListQuery& query);
 
 }  // namespace cairn
 

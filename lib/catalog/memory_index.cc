@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <thread>
 #include <utility>
 
 #include "lib/base/status.h"
@@ -11,19 +12,26 @@
 namespace cairn {
 namespace {
 
-template <typename Map>
-typename Map::mapped_type FindIn(const Map& map, const std::string& key) {
-  auto it = map.find(key);
+template <typename Set>
+typename Set::value_type FindIn(const Set& set, const std::string& id) {
+  auto it = set.find(std::string_view(id));
+  return it == set.end() ? nullptr : *it;
+}
+
+OperationPtr FindIn(const std::unordered_map<std::string, OperationPtr>& map,
+                    const std::string& request_id) {
+  auto it = map.find(request_id);
   return it == map.end() ? nullptr : it->second;
 }
 
-// Replaces map[id] by `ptr` (null: removes it) and returns what was there.
-template <typename Map>
-typename Map::mapped_type Exchange(Map& map, const std::string& id,
-                                   const typename Map::mapped_type& ptr) {
-  if (ptr != nullptr) return std::exchange(map[id], ptr);
-  auto node = map.extract(id);
-  return node.empty() ? nullptr : std::move(node.mapped());
+// Replaces what is under `id` by `ptr` (null: removes it) and returns what was there.
+template <typename Set>
+typename Set::value_type Exchange(Set& set, const std::string& id,
+                                  const typename Set::value_type& ptr) {
+  auto old = FindIn(set, id);
+  if (old != nullptr) set.erase(old);
+  if (ptr != nullptr) set.insert(ptr);
+  return old;
 }
 
 template <typename Ptr>
@@ -42,6 +50,24 @@ std::vector<Ptr> Walk(const OrderedSet<Ptr>& set, bool descending, const Positio
   return items;
 }
 
+// The same over a few records in any order, which it may rearrange.
+template <typename Ptr>
+std::vector<Ptr> Walk(std::vector<Ptr>* records, SortOrder order, const Position* after,
+                      size_t count) {
+  const PositionLess less(order.field);
+  if (after != nullptr) {
+    std::erase_if(*records, [&](const Ptr& each) {
+      return order.descending ? !less(each, *after) : !less(*after, each);
+    });
+  }
+  const auto middle =
+      records->begin() + static_cast<std::ptrdiff_t>(std::min(count, records->size()));
+  std::partial_sort(records->begin(), middle, records->end(), [&](const Ptr& a, const Ptr& b) {
+    return order.descending ? less(b, a) : less(a, b);
+  });
+  return {records->begin(), middle};
+}
+
 int64_t Clamp(absl::int128 value) {
   return static_cast<int64_t>(std::min(value, absl::int128(std::numeric_limits<int64_t>::max())));
 }
@@ -50,7 +76,7 @@ int64_t Clamp(absl::int128 value) {
 
 template <typename Ptr>
 void MemoryIndex::Orders<Ptr>::Insert(const Ptr& ptr) {
-  by_create_time.insert(ptr);
+  by_create_time.insert(by_create_time.end(), ptr);  // it is the newest, mostly
   by_name.insert(ptr);
   by_size.insert(ptr);
 }
@@ -75,14 +101,27 @@ const OrderedSet<Ptr>& MemoryIndex::Orders<Ptr>::Of(SortField field) const {
   return by_create_time;
 }
 
+bool MemoryIndex::VolumeLess::operator()(const SnapshotPtr& a, const SnapshotPtr& b) const {
+  if (int order = a->volume_id.compare(b->volume_id); order != 0) return order < 0;
+  return PositionLess(SortField::kCreateTime)(a, b);
+}
+
 MemoryIndex::MemoryIndex(int changes_kept)
     : changes_kept_(static_cast<size_t>(std::max(changes_kept, 0))),
-      operation_order_(PositionLess(SortField::kCreateTime)),
       unfinished_(PositionLess(SortField::kCreateTime)) {}
 
 void MemoryIndex::Load(const Changes& loaded, int64_t volume_revision) {
   MutexLock lock(&mutex_);
-  Apply(loaded);
+  volumes_.reserve(loaded.volumes.size());
+  snapshots_.reserve(loaded.snapshots.size());
+  // The two kinds have nothing in common but the mutex, which is held until both are done.
+  std::thread snapshots([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    for (const SnapshotPtr& snapshot : loaded.snapshots) SetSnapshot(snapshot->id, snapshot);
+  });
+  for (const VolumePtr& volume : loaded.volumes) SetVolume(volume->id, volume);
+  for (const OperationPtr& operation : loaded.operations) SetOperation(operation->id, operation);
+  snapshots.join();
+  revision_ = loaded.revision;
   changes_complete_after_ = volume_revision;
 }
 
@@ -127,33 +166,42 @@ void MemoryIndex::SetSnapshot(const std::string& id, const SnapshotPtr& ptr) {
   SnapshotPtr old = Exchange(snapshots_, id, ptr);
   if (old != nullptr) {
     snapshot_orders_.Erase(old);
-    auto of = snapshots_of_.find(old->volume_id);
-    of->second.Erase(old);
-    if (of->second.by_create_time.empty()) snapshots_of_.erase(of);
+    snapshots_of_.erase(old);
   }
   if (ptr != nullptr) {
     snapshot_orders_.Insert(ptr);
-    snapshots_of_[ptr->volume_id].Insert(ptr);
+    snapshots_of_.insert(ptr);
   }
 }
 
 void MemoryIndex::SetOperation(const std::string& id, const OperationPtr& ptr) {
   OperationPtr old = Exchange(operations_, id, ptr);
   if (old != nullptr) {
-    operation_order_.erase(old);
     unfinished_.erase(old);
     if (FindIn(by_request_, old->request_id) == old) by_request_.erase(old->request_id);
   }
   if (ptr != nullptr) {
-    operation_order_.insert(ptr);
-    if (!Ended(ptr->state)) unfinished_.insert(ptr);
     if (!ptr->request_id.empty()) by_request_[ptr->request_id] = ptr;
+    if (!Ended(ptr->state)) {
+      unfinished_.insert(ptr);
+    } else {
+      ended_.push_back(ptr);
+      if (ended_.size() > kEndedKept) ForgetOldest();
+    }
   }
+}
+
+void MemoryIndex::ForgetOldest() {
+  const OperationPtr oldest = std::move(ended_.front());
+  ended_.pop_front();
+  if (FindIn(operations_, oldest->id) != oldest) return;  // replaced or removed since
+  operations_.erase(oldest);
+  if (FindIn(by_request_, oldest->request_id) == oldest) by_request_.erase(oldest->request_id);
 }
 
 void MemoryIndex::AddToShare(const VolumeRecord& volume) {
   Share& share = shares_[volume.share];
-  share.volume_ids.insert(volume.id);
+  share.volumes.insert(&volume);
   share.by_state[volume.state] += 1;
   share.provisioned_bytes += volume.size_bytes;
   share.file_bytes += volume.file_bytes;
@@ -162,8 +210,8 @@ void MemoryIndex::AddToShare(const VolumeRecord& volume) {
 void MemoryIndex::RemoveFromShare(const VolumeRecord& volume) {
   auto it = shares_.find(volume.share);
   Share& share = it->second;
-  share.volume_ids.erase(volume.id);
-  if (share.volume_ids.empty()) {
+  share.volumes.erase(&volume);
+  if (share.volumes.empty()) {
     shares_.erase(it);
     return;
   }
@@ -202,9 +250,11 @@ OperationPtr MemoryIndex::FindOperationByRequest(const std::string& request_id) 
 
 std::vector<SnapshotPtr> MemoryIndex::SnapshotsOf(const std::string& volume_id) const {
   MutexLock lock(&mutex_);
-  auto it = snapshots_of_.find(volume_id);
-  if (it == snapshots_of_.end()) return {};
-  return {it->second.by_create_time.begin(), it->second.by_create_time.end()};
+  return OfVolume(volume_id);
+}
+
+std::vector<SnapshotPtr> MemoryIndex::OfVolume(std::string_view volume_id) const {
+  return {snapshots_of_.lower_bound(volume_id), snapshots_of_.upper_bound(volume_id)};
 }
 
 std::vector<OperationPtr> MemoryIndex::UnfinishedOperations() const {
@@ -217,7 +267,7 @@ Catalog::ShareTotals MemoryIndex::TotalsOf(const std::string& share) const {
   Catalog::ShareTotals totals;
   auto it = shares_.find(share);
   if (it == shares_.end()) return totals;
-  totals.volumes = static_cast<int64_t>(it->second.volume_ids.size());
+  totals.volumes = static_cast<int64_t>(it->second.volumes.size());
   totals.provisioned_bytes = Clamp(it->second.provisioned_bytes);
   totals.file_bytes = Clamp(it->second.file_bytes);
   totals.by_state = it->second.by_state;
@@ -228,7 +278,10 @@ std::vector<std::string> MemoryIndex::VolumesOn(const std::string& share) const 
   MutexLock lock(&mutex_);
   auto it = shares_.find(share);
   if (it == shares_.end()) return {};
-  return {it->second.volume_ids.begin(), it->second.volume_ids.end()};
+  std::vector<std::string> ids;
+  ids.reserve(it->second.volumes.size());
+  for (const VolumeRecord* volume : it->second.volumes) ids.push_back(volume->id);
+  return ids;
 }
 
 int64_t MemoryIndex::revision() const {
@@ -273,19 +326,17 @@ std::vector<VolumePtr> MemoryIndex::VolumesAfter(SortOrder order, const Position
 std::vector<SnapshotPtr> MemoryIndex::SnapshotsAfter(const std::string& volume_id, SortOrder order,
                                                      const Position* after, size_t count) const {
   MutexLock lock(&mutex_);
-  const Orders<SnapshotPtr>* orders = &snapshot_orders_;
   if (!volume_id.empty()) {
-    auto it = snapshots_of_.find(volume_id);
-    if (it == snapshots_of_.end()) return {};
-    orders = &it->second;
+    std::vector<SnapshotPtr> records = OfVolume(volume_id);
+    return Walk(&records, order, after, count);
   }
-  return Walk(orders->Of(order.field), order.descending, after, count);
+  return Walk(snapshot_orders_.Of(order.field), order.descending, after, count);
 }
 
-std::vector<OperationPtr> MemoryIndex::OperationsAfter(SortOrder order, const Position* after,
+std::vector<OperationPtr> MemoryIndex::UnfinishedAfter(SortOrder order, const Position* after,
                                                        size_t count) const {
   MutexLock lock(&mutex_);
-  return Walk(operation_order_, order.descending, after, count);
+  return Walk(unfinished_, order.descending, after, count);
 }
 
 }  // namespace cairn

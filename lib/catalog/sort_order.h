@@ -5,11 +5,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
 
+#include "absl/container/btree_set.h"
 #include "absl/time/time.h"
 #include "lib/catalog/records.h"
 
@@ -79,8 +79,9 @@ class PositionLess {
   SortField field_;
 };
 
+// A B-tree: a node for each of so many records would take three times the memory.
 template <typename Ptr>
-using OrderedSet = std::set<Ptr, PositionLess>;
+using OrderedSet = absl::btree_set<Ptr, PositionLess>;
 
 }  // namespace cairn
 

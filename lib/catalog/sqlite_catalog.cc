@@ -9,8 +9,10 @@
 #include "lib/catalog/catalog.h"
 #include "lib/catalog/listing.h"
 #include "lib/catalog/memory_index.h"
+#include "lib/catalog/operations.h"
 #include "lib/catalog/sqlite_store.h"
 #include "lib/catalog/staging.h"
+#include "lib/catalog/stored_operations.h"
 
 namespace cairn {
 namespace {
@@ -20,8 +22,14 @@ constexpr size_t kBatchMax = 1000;
 
 class SqliteCatalog : public Catalog {
  public:
-  SqliteCatalog(std::unique_ptr<SqliteStore> store, std::unique_ptr<MemoryIndex> index)
-      : store_(std::move(store)), index_(std::move(index)), writer_([this] { Run(); }) {}
+  SqliteCatalog(std::unique_ptr<SqliteStore> store, std::unique_ptr<MemoryIndex> index,
+                std::unique_ptr<StoredOperations> look_ups, std::unique_ptr<StoredOperations> lists)
+      : store_(std::move(store)),
+        index_(std::move(index)),
+        look_ups_(std::move(look_ups)),
+        lists_(std::move(lists)),
+        operations_(index_.get(), look_ups_.get(), lists_.get()),
+        writer_([this] { Run(); }) {}
 
   // What was handed to Commit before is still committed.
   ~SqliteCatalog() override {
@@ -43,11 +51,12 @@ class SqliteCatalog : public Catalog {
   SnapshotPtr FindSnapshot(const std::string& id) const override {
     return index_->FindSnapshot(id);
   }
-  OperationPtr FindOperation(const std::string& id) const override {
-    return index_->FindOperation(id);
+  absl::StatusOr<OperationPtr> FindOperation(const std::string& id) const override {
+    return operations_.Find(id);
   }
-  OperationPtr FindOperationByRequest(const std::string& request_id) const override {
-    return index_->FindOperationByRequest(request_id);
+  absl::StatusOr<OperationPtr> FindOperationByRequest(
+      const std::string& request_id) const override {
+    return operations_.FindByRequest(request_id);
   }
   std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const override {
     return index_->SnapshotsOf(volume_id);
@@ -63,7 +72,7 @@ class SqliteCatalog : public Catalog {
     return cairn::ListSnapshots(*index_, query, volume_id);
   }
   absl::StatusOr<Page<OperationPtr>> ListOperations(const ListQuery& query) const override {
-    return cairn::ListOperations(*index_, query);
+    return cairn::ListOperations(operations_, query);
   }
   ShareTotals TotalsOf(const std::string& share) const override { return index_->TotalsOf(share); }
   std::vector<std::string> VolumesOn(const std::string& share) const override {
@@ -124,7 +133,9 @@ class SqliteCatalog : public Catalog {
 
   // Sets each one's outcome. True when something was changed.
   bool CommitBatch(std::vector<Pending>* batch) {
-    Staging staging(index_.get());
+    // On the writer's own connection, whose pages are at hand.
+    const Operations operations(index_.get(), store_->operations(), store_->operations());
+    Staging staging(index_.get(), &operations);
     std::vector<Changes> accepted;
     std::vector<Pending*> owners;
     for (Pending& pending : *batch) {
@@ -163,6 +174,8 @@ class SqliteCatalog : public Catalog {
 
   const std::unique_ptr<SqliteStore> store_;  // used by the writer alone
   const std::unique_ptr<MemoryIndex> index_;
+  const std::unique_ptr<StoredOperations> look_ups_, lists_;
+  const Operations operations_;
 
   Mutex mutex_;
   CondVar wake_;
@@ -185,7 +198,10 @@ absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOp
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteStore> store, SqliteStore::Open(options.path));
   auto index = std::make_unique<MemoryIndex>(options.changes_kept);
   RETURN_IF_ERROR(store->LoadInto(index.get()));
-  return std::make_unique<SqliteCatalog>(std::move(store), std::move(index));
+  ASSIGN_OR_RETURN(auto look_ups, StoredOperations::Open(options.path));
+  ASSIGN_OR_RETURN(auto lists, StoredOperations::Open(options.path));
+  return std::make_unique<SqliteCatalog>(std::move(store), std::move(index), std::move(look_ups),
+                                         std::move(lists));
 }
 
 }  // namespace cairn

@@ -37,8 +37,8 @@ absl::Status ErrorOf(sqlite3* database, const std::string& path, std::string_vie
 
 void SqliteStatement::Bind(int parameter, std::string_view text) {
   // A failure (no memory, no such parameter) leaves NULL, which our NOT NULL columns refuse.
-  sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(), SQLITE_STATIC,
-                      SQLITE_UTF8);
+  const char* data = text.data() == nullptr ? "" : text.data();  // a null pointer would be NULL
+  sqlite3_bind_text64(statement_.get(), parameter, data, text.size(), SQLITE_STATIC, SQLITE_UTF8);
 }
 
 void SqliteStatement::Bind(int parameter, int64_t number) {

@@ -3,34 +3,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
+#include <future>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "lib/base/status.h"
 #include "lib/catalog/record_json.h"
+#include "lib/catalog/sqlite_schema.h"
+#include "lib/catalog/stored_record.h"
+#include "lib/catalog/time_key.h"
 
 namespace cairn {
 namespace {
 
-// Migrations, one after the other: the Nth brings schema N to N+1. Never changed once released.
-constexpr const char* kMigrations[] = {
-    R"sql(
-      CREATE TABLE meta(key TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL);
-      CREATE TABLE volumes(
-        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
-      CREATE TABLE snapshots(
-        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
-      CREATE TABLE operations(
-        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
-      INSERT INTO meta(key, value) VALUES('revision', 0), ('volume_revision', 0);
-    )sql",
-};
-constexpr int64_t kSchemaVersion = std::size(kMigrations);
-
 absl::Status Configure(SqliteDatabase* database, const std::string& path) {
-  // The lock is taken at the first access and kept until the process ends: two servers on one
-  // catalog would each trust their own memory. Held this way, WAL also needs no shared-memory file.
-  RETURN_IF_ERROR(database->Execute("PRAGMA locking_mode = EXCLUSIVE"));
   RETURN_IF_ERROR(database->Execute("PRAGMA cell_size_check = ON"));
   ASSIGN_OR_RETURN(std::string mode, database->QueryText("PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
@@ -43,26 +31,6 @@ absl::Status Configure(SqliteDatabase* database, const std::string& path) {
   return database->Execute("PRAGMA journal_size_limit = 67108864");
 }
 
-absl::Status Migrate(SqliteDatabase* database, const std::string& path) {
-  RETURN_IF_ERROR(database->Execute("BEGIN IMMEDIATE"));
-  ASSIGN_OR_RETURN(int64_t version, database->QueryNumber("PRAGMA user_version"));
-  if (version < 0 || version > kSchemaVersion) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}: schema {} is newer than this program's ({}): start the newer version",
-                    path, version, kSchemaVersion));
-  }
-  ASSIGN_OR_RETURN(int64_t tables, database->QueryNumber("SELECT count(*) FROM sqlite_schema"));
-  if (version == 0 && tables > 0) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}: a database of another program, not a catalog", path));
-  }
-  for (; version < kSchemaVersion; ++version) {
-    RETURN_IF_ERROR(database->Execute(kMigrations[version]));
-    RETURN_IF_ERROR(database->Execute(fmt::format("PRAGMA user_version = {}", version + 1)));
-  }
-  return database->Execute("COMMIT");
-}
-
 // Damage to pages is found now, not when a record on them is next changed.
 absl::Status QuickCheck(SqliteDatabase* database, const std::string& path) {
   ASSIGN_OR_RETURN(std::string result, database->QueryText("PRAGMA quick_check(1)"));
@@ -71,14 +39,20 @@ absl::Status QuickCheck(SqliteDatabase* database, const std::string& path) {
                {{"file", path}});
 }
 
+constexpr size_t kPiece = 1000;  // rows decoded at a time
+
+size_t DecodersMax() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8); }
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& path) {
+  // Two servers on one catalog would each trust their own memory.
+  ASSIGN_OR_RETURN(ProcessLock lock, ProcessLock::Take(path));
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
   RETURN_IF_ERROR(Configure(&database, path));
-  RETURN_IF_ERROR(Migrate(&database, path));
   RETURN_IF_ERROR(QuickCheck(&database, path));
-  std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(database), path));
+  RETURN_IF_ERROR(MigrateSchema(&database, path));
+  std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(lock), std::move(database), path));
   RETURN_IF_ERROR(store->PrepareStatements());
   return store;
 }
@@ -86,9 +60,10 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
 absl::Status SqliteStore::PrepareStatements() {
   for (auto [name, table] : {std::pair("volumes", &volumes_), std::pair("snapshots", &snapshots_),
                              std::pair("operations", &operations_)}) {
-    ASSIGN_OR_RETURN(Table prepared, PrepareTable(name));
+    ASSIGN_OR_RETURN(Table prepared, PrepareTable(name, table == &operations_));
     *table = std::make_unique<Table>(std::move(prepared));
   }
+  ASSIGN_OR_RETURN(stored_operations_, StoredOperations::On(&database_, path_));
   ASSIGN_OR_RETURN(SqliteStatement put_meta,
                    database_.Prepare("INSERT INTO meta(key, value) VALUES(?, ?) "
                                      "ON CONFLICT(key) DO UPDATE SET value = excluded.value"));
@@ -96,13 +71,20 @@ absl::Status SqliteStore::PrepareStatements() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& name) {
+absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& name,
+                                                             bool more_columns) {
+  const char* more = more_columns ? ", created, request_id, ended" : "";
+  const char* parameters = more_columns ? ", ?, ?, ?" : "";
+  const char* updates = more_columns
+                            ? ", created = excluded.created, request_id = excluded.request_id, "
+                              "ended = excluded.ended"
+                            : "";
   ASSIGN_OR_RETURN(
       SqliteStatement put,
-      database_.Prepare(fmt::format("INSERT INTO {}(id, revision, body) VALUES(?, ?, ?) ON "
+      database_.Prepare(fmt::format("INSERT INTO {}(id, revision, body{}) VALUES(?, ?, ?{}) ON "
                                     "CONFLICT(id) DO UPDATE SET revision = excluded.revision, "
-                                    "body = excluded.body",
-                                    name)));
+                                    "body = excluded.body{}",
+                                    name, more, parameters, updates)));
   ASSIGN_OR_RETURN(SqliteStatement remove,
                    database_.Prepare(fmt::format("DELETE FROM {} WHERE id = ?", name)));
   return Table{std::move(put), std::move(remove)};
@@ -112,7 +94,7 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
   Changes loaded;
   RETURN_IF_ERROR(LoadTable("volumes", VolumeFromJson, &loaded.volumes));
   RETURN_IF_ERROR(LoadTable("snapshots", SnapshotFromJson, &loaded.snapshots));
-  RETURN_IF_ERROR(LoadTable("operations", OperationFromJson, &loaded.operations));
+  ASSIGN_OR_RETURN(loaded.operations, stored_operations_->Unfinished());
   auto meta = [this](std::string_view key) {
     return database_.QueryNumber(fmt::format("SELECT value FROM meta WHERE key = '{}'", key));
   };
@@ -124,14 +106,14 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
 }
 
 // A counter behind its records would give out revisions a second time.
-absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_revision) const {
-  int64_t newest = volume_revision;
+absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_revision) {
+  ASSIGN_OR_RETURN(int64_t newest, database_.QueryNumber("SELECT max(revision) FROM operations"));
+  newest = std::max(newest, volume_revision);
   auto raise = [&](const auto& records) {
     for (const auto& record : records) newest = std::max(newest, record->revision);
   };
   raise(loaded.volumes);
   raise(loaded.snapshots);
-  raise(loaded.operations);
   if (newest <= loaded.revision) return absl::OkStatus();
   return Error(Reason::kIoError,
                fmt::format("{}: meta: revision {} is behind that of a record, {}", path_,
@@ -139,29 +121,43 @@ absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_r
                {{"file", path_}, {"table", "meta"}});
 }
 
+// Decoding takes most of the time of a start: it is done in pieces, on as many threads as there are
+// processors, while this one reads on.
 template <typename Decode, typename Ptr>
-absl::Status SqliteStore::LoadTable(const std::string& name, const Decode& decode,
-                                    std::vector<Ptr>* out) {
+absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std::vector<Ptr>* out) {
   ASSIGN_OR_RETURN(SqliteStatement select,
                    database_.Prepare(fmt::format("SELECT id, revision, body FROM {}", name)));
-  for (;;) {
-    ASSIGN_OR_RETURN(bool row, select.Step());
-    if (!row) return absl::OkStatus();
-    std::string id(select.Text(0));
-    ErrorMetadata where{{"file", path_}, {"table", name}, {"id", id}};
-    auto record = decode(select.Text(2));
-    if (!record.ok()) {
-      return Annotate(record.status(), fmt::format("{}: {} {}", path_, name, id), where);
+  using Piece = absl::StatusOr<std::vector<Ptr>>;
+  auto decode_piece = [&, name](const std::vector<StoredRow>& rows) -> Piece {
+    std::vector<Ptr> records;
+    records.reserve(rows.size());
+    for (const StoredRow& row : rows) {
+      ASSIGN_OR_RETURN(Ptr record, RecordFrom(path_, name, row, decode));
+      records.push_back(std::move(record));
     }
-    if (record->id != id || select.Number(1) <= 0) {
-      return Error(Reason::kIoError,
-                   fmt::format("{}: {} {}: its body is of {}, its revision is {}", path_, name, id,
-                               record->id, select.Number(1)),
-                   where);
+    return records;
+  };
+  std::deque<std::future<Piece>> at_work;  // in the order of the rows
+  auto take_first = [&]() -> absl::Status {
+    Piece piece = at_work.front().get();
+    at_work.pop_front();
+    RETURN_IF_ERROR(piece.status());
+    out->insert(out->end(), std::make_move_iterator(piece->begin()),
+                std::make_move_iterator(piece->end()));
+    return absl::OkStatus();
+  };
+  std::vector<StoredRow> rows;
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(more, select.Step());
+    if (more) {
+      rows.push_back({std::string(select.Text(0)), select.Number(1), std::string(select.Text(2))});
     }
-    record->revision = select.Number(1);
-    out->push_back(std::make_shared<const std::decay_t<decltype(*record)>>(*std::move(record)));
+    if (rows.empty() || (more && rows.size() < kPiece)) continue;
+    if (at_work.size() >= DecodersMax()) RETURN_IF_ERROR(take_first());
+    at_work.push_back(std::async(std::launch::async, decode_piece, std::exchange(rows, {})));
   }
+  while (!at_work.empty()) RETURN_IF_ERROR(take_first());
+  return absl::OkStatus();
 }
 
 absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
@@ -200,6 +196,13 @@ absl::Status SqliteStore::WriteTable(Table& table,
     table.put.Bind(1, record->id);
     table.put.Bind(2, record->revision);
     table.put.Bind(3, body);
+    std::string created;
+    if constexpr (std::is_same_v<Record, OperationRecord>) {
+      created = TimeKey(record->create_time);
+      table.put.Bind(4, created);
+      table.put.Bind(5, record->request_id);
+      table.put.Bind(6, Ended(record->state) ? 1 : 0);
+    }
     absl::Status status = table.put.Run();
     if (!status.ok()) return Annotate(status, fmt::format("writing {}", record->id));
   }

@@ -1,10 +1,6 @@
-// The durable form of the records: one SQLite file, its schema, loading it and writing to it.
+// The durable form of the records: one SQLite file (sqlite_schema.h), loading it and writing to it.
 //
-//   meta(key, value)              revision, volume_revision (the last one at which a volume
-//   changed) volumes(id, revision, body)   body: record_json; snapshots and operations are alike
-//
-// PRAGMA user_version is the version of the schema and of the bodies: a field that comes or goes is
-// a new version, with a migration. Used by one thread at a time.
+// Used by one thread at a time. Others may read through connections of their own.
 #ifndef CAIRN_LIB_CATALOG_SQLITE_STORE_H_
 #define CAIRN_LIB_CATALOG_SQLITE_STORE_H_
 
@@ -16,7 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/catalog/memory_index.h"
+#include "lib/catalog/process_lock.h"
 #include "lib/catalog/sqlite_database.h"
+#include "lib/catalog/stored_operations.h"
 
 namespace cairn {
 
@@ -27,8 +25,12 @@ class SqliteStore {
   // when it is damaged.
   static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path);
 
-  // IO_ERROR (DATA_LOSS) naming the file, the table and the id of a record that cannot be read.
+  // Every volume and snapshot, and the operations that have not ended. IO_ERROR (DATA_LOSS) naming
+  // the file, the table and the id of a record that cannot be read.
   absl::Status LoadInto(MemoryIndex* index);
+
+  // All operations, as this connection sees them.
+  StoredOperations* operations() { return stored_operations_.get(); }
 
   // All of it durable, or an error and none of it.
   absl::Status Write(const std::vector<Changes>& batch);
@@ -38,25 +40,27 @@ class SqliteStore {
     SqliteStatement put;
     SqliteStatement remove;
   };
-  SqliteStore(SqliteDatabase database, std::string path)
-      : database_(std::move(database)), path_(std::move(path)) {}
+  SqliteStore(ProcessLock lock, SqliteDatabase database, std::string path)
+      : lock_(std::move(lock)), database_(std::move(database)), path_(std::move(path)) {}
 
   absl::Status PrepareStatements();
-  absl::StatusOr<Table> PrepareTable(const std::string& name);
+  absl::StatusOr<Table> PrepareTable(const std::string& name, bool more_columns);
   absl::Status WriteAll(const std::vector<Changes>& batch);
   template <typename Record>
   static absl::Status WriteTable(Table& table,
                                  const std::vector<std::shared_ptr<const Record>>& records,
                                  const std::vector<Changes::Removal>& removals);
-  absl::Status CheckRevisions(const Changes& loaded, int64_t volume_revision) const;
+  absl::Status CheckRevisions(const Changes& loaded, int64_t volume_revision);
   absl::Status WriteMeta(const char* key, int64_t value);
   template <typename Decode, typename Ptr>
-  absl::Status LoadTable(const std::string& name, const Decode& decode, std::vector<Ptr>* out);
+  absl::Status LoadTable(const char* name, const Decode& decode, std::vector<Ptr>* out);
 
+  const ProcessLock lock_;  // first, so that it is given back last
   SqliteDatabase database_;
   const std::string path_;
   std::unique_ptr<Table> volumes_, snapshots_, operations_;
   std::unique_ptr<SqliteStatement> put_meta_;
+  std::unique_ptr<StoredOperations> stored_operations_;
 };
 
 }  // namespace cairn

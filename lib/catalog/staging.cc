@@ -46,6 +46,11 @@ class Named {
 absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
   RETURN_IF_ERROR(Check(transaction));
   RETURN_IF_ERROR(CheckRequestIds(transaction));
+  for (auto [kind, ids] : {std::pair(Kind::kVolume, &transaction.remove_volumes),
+                           std::pair(Kind::kSnapshot, &transaction.remove_snapshots),
+                           std::pair(Kind::kOperation, &transaction.remove_operations)}) {
+    ASSIGN_OR_RETURN(*ids, Present(kind, std::move(*ids)));
+  }
   for (const OperationRecord& operation : transaction.put_operations) {
     if (!operation.request_id.empty()) requests_[operation.request_id] = operation.id;
   }
@@ -61,15 +66,16 @@ absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
 }
 
 absl::Status Staging::Check(const Transaction& transaction) const {
-  auto check = [this](Kind kind, std::string_view name, const auto& puts, const auto& removals) {
+  auto check = [this](Kind kind, std::string_view name, const auto& puts,
+                      const auto& removals) -> absl::Status {
     Named named(name);
     for (const auto& record : puts) {
       RETURN_IF_ERROR(named.Add(record.id));
-      int64_t present = RevisionOf(kind, record.id);
+      ASSIGN_OR_RETURN(int64_t present, RevisionOf(kind, record.id));
       if (record.revision != present) return Mismatch(name, record.id, record.revision, present);
     }
     for (const std::string& id : removals) RETURN_IF_ERROR(named.Add(id));
-    return absl::OkStatus();
+    return absl::Status();
   };
   const Transaction& t = transaction;
   RETURN_IF_ERROR(check(Kind::kVolume, "volume", t.put_volumes, t.remove_volumes));
@@ -86,11 +92,15 @@ absl::Status Staging::CheckRequestIds(const Transaction& transaction) const {
     std::string owner;
     if (auto staged = requests_.find(request_id); staged != requests_.end()) {
       owner = staged->second;
-    } else if (OperationPtr published = index_->FindOperationByRequest(request_id)) {
-      owner = published->id;
+    } else {
+      ASSIGN_OR_RETURN(OperationPtr published, operations_->FindByRequest(request_id));
+      if (published != nullptr) owner = published->id;
     }
-    bool taken =
-        !owner.empty() && owner != operation.id && RevisionOf(Kind::kOperation, owner) != 0;
+    bool taken = !owner.empty() && owner != operation.id;
+    if (taken) {
+      ASSIGN_OR_RETURN(int64_t present, RevisionOf(Kind::kOperation, owner));
+      taken = present != 0;
+    }
     if (taken || !own.insert(request_id).second) {
       return Error(Reason::kRevisionMismatch,
                    fmt::format("request_id {} already has operation {}", request_id, owner),
@@ -100,7 +110,7 @@ absl::Status Staging::CheckRequestIds(const Transaction& transaction) const {
   return absl::OkStatus();
 }
 
-int64_t Staging::RevisionOf(Kind kind, const std::string& id) const {
+absl::StatusOr<int64_t> Staging::RevisionOf(Kind kind, const std::string& id) const {
   const auto& staged = staged_[static_cast<int>(kind)];
   if (auto it = staged.find(id); it != staged.end()) return it->second;
   auto of = [](const auto& ptr) { return ptr == nullptr ? 0 : ptr->revision; };
@@ -112,7 +122,7 @@ int64_t Staging::RevisionOf(Kind kind, const std::string& id) const {
     case Kind::kOperation:
       break;
   }
-  return of(index_->FindOperation(id));
+  return operations_->RevisionOf(id);
 }
 
 template <typename Record>
@@ -127,10 +137,19 @@ std::vector<std::shared_ptr<const Record>> Staging::Put(Kind kind, std::vector<R
   return staged;
 }
 
+absl::StatusOr<std::vector<std::string>> Staging::Present(Kind kind,
+                                                          std::vector<std::string> ids) const {
+  std::vector<std::string> present;
+  for (std::string& id : ids) {
+    ASSIGN_OR_RETURN(int64_t revision, RevisionOf(kind, id));
+    if (revision != 0) present.push_back(std::move(id));
+  }
+  return present;
+}
+
 std::vector<Changes::Removal> Staging::Remove(Kind kind, std::vector<std::string> ids) {
   std::vector<Changes::Removal> staged;
   for (std::string& id : ids) {
-    if (RevisionOf(kind, id) == 0) continue;  // gone already: what was wanted
     Staged(kind)[id] = 0;
     staged.push_back({std::move(id), ++revision_});
   }

@@ -13,17 +13,19 @@
 
 #include "absl/status/statusor.h"
 #include "lib/catalog/memory_index.h"
+#include "lib/catalog/operations.h"
 
 namespace cairn {
 
 class Staging {
  public:
-  // `index` is not owned and must outlive this.
-  explicit Staging(const MemoryIndex* index) : index_(index), revision_(index->revision()) {}
+  // Not owned; they must outlive this.
+  Staging(const MemoryIndex* index, const Operations* operations)
+      : index_(index), operations_(operations), revision_(index->revision()) {}
 
   // REVISION_MISMATCH when a put's revision is not the present one, or when its request_id already
   // belongs to another operation; INVALID_FIELD for an empty id or one named twice. Then nothing
-  // is staged.
+  // is staged; nor is anything after an error of the store, where older operations are looked up.
   absl::StatusOr<Changes> Stage(Transaction transaction);
 
  private:
@@ -31,16 +33,19 @@ class Staging {
 
   absl::Status Check(const Transaction& transaction) const;
   absl::Status CheckRequestIds(const Transaction& transaction) const;
-  int64_t RevisionOf(Kind kind, const std::string& id) const;
+  absl::StatusOr<int64_t> RevisionOf(Kind kind, const std::string& id) const;
   std::unordered_map<std::string, int64_t>& Staged(Kind kind) {
     return staged_[static_cast<int>(kind)];
   }
 
+  // Those that are there: of the others, what was wanted is so.
+  absl::StatusOr<std::vector<std::string>> Present(Kind kind, std::vector<std::string> ids) const;
   template <typename Record>
   std::vector<std::shared_ptr<const Record>> Put(Kind kind, std::vector<Record> records);
   std::vector<Changes::Removal> Remove(Kind kind, std::vector<std::string> ids);
 
   const MemoryIndex* const index_;
+  const Operations* const operations_;
   int64_t revision_;
   // By kind: the revision that an id has after what was staged; 0 when it was removed.
   std::unordered_map<std::string, int64_t> staged_[3];

@@ -51,6 +51,7 @@ void Conductor::BeginAtOnce(const std::shared_ptr<Submission>& submission, const
     }
     return Answer(submission, Annotate(journalled, "the operation could not be journalled"));
   }
+  op->journalled = true;
   op->admitted = {};
   if (ends) {
     locks_.Release(op->ticket);

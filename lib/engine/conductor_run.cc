@@ -11,6 +11,7 @@
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
 #include "lib/engine/conductor.h"
+#include "lib/engine/journal_request.h"
 
 namespace cairn {
 namespace {
@@ -47,7 +48,10 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
   for (int i = 0; i < kTries; ++i) {
     Transaction transaction;
     fill(transaction);
-    OperationPtr present = core_->catalog().FindOperation(op.id);
+    OperationPtr present;
+    if (op.journalled) {
+      ASSIGN_OR_RETURN(present, core_->catalog().FindOperation(op.id));
+    }
     {
       MutexLock lock(&op.mutex);
       if (present != nullptr) op.record.revision = present->revision;
@@ -64,7 +68,7 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
       }
     }
     if (!HasReason(status, Reason::kRevisionMismatch)) break;
-    if (present == nullptr) break;  // it is to be admitted anew
+    if (!op.journalled) break;  // it is to be admitted anew
   }
   if (status.ok() && change) {
     MutexLock lock(&op.mutex);
@@ -424,6 +428,7 @@ void Conductor::RecordEnd(OperationRecord& record, const absl::Status& verdict, 
   record.end_time = now;
   record.step.clear();
   record.plan.clear();
+  record.request = JournalAtEnd(record.request);
   if (verdict.ok() && record.total_bytes > 0) record.done_bytes = record.total_bytes;
 }
 

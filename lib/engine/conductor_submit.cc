@@ -5,25 +5,16 @@
 #include <algorithm>
 
 #include "lib/base/id.h"
-#include "lib/base/json.h"
 #include "lib/base/status.h"
 #include "lib/engine/conductor.h"
 #include "lib/engine/fields.h"
+#include "lib/engine/journal_request.h"
 
 namespace cairn {
 namespace {
 
 // A put may lose to another change of the same record; it is looked at anew then.
 constexpr int kAdmissionTries = 10;
-
-// What OperationRecord.request holds: the request as asked (what tells a retry from another
-// request), as filled in by admission, and the locks.
-std::string JournalRequest(const std::string& asked, const Request& filled,
-                           const std::vector<LockKey>& locks) {
-  nlohmann::json json = {{"asked", asked}, {"request", RequestToJson(filled)}};
-  for (const LockKey& lock : locks) json["locks"].push_back({lock.key, lock.exclusive});
-  return DumpJson(json);
-}
 
 }  // namespace
 
@@ -57,42 +48,38 @@ void Conductor::Submit(Request request, Caller caller, OperationCallback done) {
 }
 
 // True when the request id is known: the answer is the operation that it made, or comes when that
-// is journalled.
+// is journalled. Whoever asks first is entered before the catalog is looked at: an operation that
+// is journalled meanwhile is either still entered here or there already.
 bool Conductor::AnswerFromRequestId(const std::shared_ptr<Submission>& submission) {
   const std::string& request_id = submission->caller.request_id;
   if (request_id.empty() || submission->caller.validate_only) return false;
-  std::string known_as;
-  OperationPtr known;
+  const auto reused = [&](const std::string& operation_id) {
+    return Error(Reason::kRequestIdReused,
+                 fmt::format("request_id \"{}\" was used for another request", request_id),
+                 {{"request_id", request_id}, {"operation", operation_id}});
+  };
+  bool same = true;
   {
     MutexLock lock(&mutex_);
-    known = core_->catalog().FindOperationByRequest(request_id);
     auto& waiting = by_request_id_[request_id];
-    if (known == nullptr && waiting.empty()) {
-      waiting.push_back(submission);
-      return false;
-    }
-    if (known == nullptr) {
-      known_as = waiting.front()->asked;
-      if (known_as == submission->asked) {
-        waiting.push_back(submission);
-        return true;
-      }
-    } else if (waiting.empty()) {
-      by_request_id_.erase(request_id);
-    }
+    const bool first = waiting.empty();
+    if (!first) same = waiting.front()->asked == submission->asked;
+    if (same) waiting.push_back(submission);
+    if (same && !first) return true;
   }
-  if (known != nullptr) {
-    auto json = ParseJson("journalled request", known->request);
-    known_as = json.ok() ? JsonValue<std::string>(*json, "asked", "") : "";
-  }
-  if (known_as != submission->asked) {
-    submission->done(
-        Error(Reason::kRequestIdReused,
-              fmt::format("request_id \"{}\" was used for another request", request_id),
-              {{"request_id", request_id}, {"operation", known == nullptr ? "" : known->id}}));
+  if (!same) {
+    submission->done(reused(""));
     return true;
   }
-  submission->done(Get(known->id));
+  auto known = core_->catalog().FindOperationByRequest(request_id);
+  if (known.ok() && *known == nullptr) return false;
+  if (!known.ok()) {
+    Answer(submission, known.status());
+  } else if (WasAsked((*known)->request, submission->asked)) {
+    Answer(submission, Get((*known)->id));
+  } else {
+    Answer(submission, reused((*known)->id));
+  }
   return true;
 }
 
@@ -169,14 +156,16 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
   record.kind = op->kind;
   record.volume_id = admission->volume_id;
   record.target = admission->target;
-  record.request = JournalRequest(submission->asked, op->work->request(), admission->locks);
   record.request_id = submission->caller.request_id;
+  record.request = ToJournal(record.request_id.empty() ? "" : submission->asked,
+                             op->work->request(), admission->locks);
   record.requested_by = submission->caller.requested_by;
   record.create_time = core_->clock().Now();
   record.cancellable = !admission->immediate;
   if (admission->immediate) {
     record.state = OperationState::kSucceeded;
     record.start_time = record.end_time = record.create_time;
+    record.request = JournalAtEnd(record.request);
   }
   {
     MutexLock lock(&op->mutex);
@@ -185,6 +174,7 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
   if (!admission->immediate && op->work->PlansAtOnce() && SharesOf(*op).size() == 1) {
     if (auto ticket = locks_.TryAcquire(admission->locks); ticket.has_value()) {
       op->ticket = *ticket;
+      op->journalled = false;
       op->admitted = std::move(admission->records);
       return HandAtOnce(submission, op, tries_left);
     }
@@ -245,7 +235,7 @@ void Conductor::AddLive(const LivePtr& op) {
 
 absl::StatusOr<OperationPtr> Conductor::Get(const std::string& operation_id) const {
   if (LivePtr live = FindLive(operation_id); live != nullptr) return live->Seen();
-  OperationPtr ended = core_->catalog().FindOperation(operation_id);
+  ASSIGN_OR_RETURN(OperationPtr ended, core_->catalog().FindOperation(operation_id));
   if (ended != nullptr) return ended;
   std::string shown = operation_id.substr(0, 80);
   return Error(Reason::kOperationNotFound, fmt::format("there is no operation {}", shown),
@@ -295,22 +285,12 @@ absl::Status Conductor::TakeUpUnfinished() {
   std::stable_partition(unfinished.begin(), unfinished.end(),
                         [](const OperationPtr& op) { return !op->plan.empty(); });
   for (const OperationPtr& record : unfinished) {
-    ASSIGN_OR_RETURN(auto journal, ParseJson("journalled request", record->request));
-    ASSIGN_OR_RETURN(Request request,
-                     RequestFromJson(record->kind, JsonValue<std::string>(journal, "request", "")));
-    std::vector<LockKey> locks;
-    if (journal.contains("locks")) {
-      for (const auto& lock : journal["locks"]) {
-        if (lock.is_array() && lock.size() == 2 && lock[0].is_string() && lock[1].is_boolean()) {
-          locks.push_back({lock[0].get<std::string>(), lock[1].get<bool>()});
-        }
-      }
-    }
+    ASSIGN_OR_RETURN(JournalledRequest journalled, FromJournal(record->kind, record->request));
     auto op = std::make_shared<LiveOperation>();
     op->id = record->id;
     op->kind = record->kind;
     op->volume_id = record->volume_id;
-    op->work = MakeWork(*core_, std::move(request), record->id);
+    op->work = MakeWork(*core_, std::move(journalled.request), record->id);
     op->recovered = true;
     if (!record->plan.empty()) {
       ASSIGN_OR_RETURN(op->plan, PlanFromJson(record->plan));
@@ -337,16 +317,20 @@ absl::Status Conductor::TakeUpUnfinished() {
                  !op->planned  ? "had not begun"
                  : op->crossed ? "past the point of no return"
                                : "begun");
-    Enqueue(op, std::move(locks));
+    Enqueue(op, std::move(journalled.locks));
   }
   return absl::OkStatus();
 }
 
 void Conductor::SweepEnded(absl::Time before) {
-  ListQuery query{.filter = {}, .order_by = {}, .page_size = 1000, .page_token = {}};
+  // Few at a time: whoever commits meanwhile waits for as many.
+  ListQuery query{.filter = {}, .order_by = {}, .page_size = 200, .page_token = {}};
   do {
     auto page = core_->catalog().ListOperations(query);
-    if (!page.ok()) return;
+    if (!page.ok()) {
+      spdlog::error("sweeping ended operations: {}", Describe(page.status()));
+      return;
+    }
     Transaction transaction;
     for (const OperationPtr& op : page->items) {
       if (op->create_time > before) page->next_page_token.clear();  // the rest is younger still

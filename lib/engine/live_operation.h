@@ -29,7 +29,8 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // Only the thread that carries it out touches these; one does at a time, because it is dispatched
   // again only after it was left.
   std::unique_ptr<Work> work;
-  Transaction admitted;  // appears with the operation
+  bool journalled = true;  // else it is planned before its first entry in the journal,
+  Transaction admitted;    // with which this appears
   Plan plan;
   bool planned = false;
   size_t next_step = 0;

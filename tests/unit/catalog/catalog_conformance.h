@@ -38,6 +38,18 @@ struct StoreName {
   }
 };
 
+// Null when there is none; an error fails the test.
+inline OperationPtr FindOperation(const Catalog& catalog, const std::string& id) {
+  auto found = catalog.FindOperation(id);
+  EXPECT_OK(found);
+  return found.ok() ? *found : nullptr;
+}
+inline OperationPtr FindOperationByRequest(const Catalog& catalog, const std::string& request_id) {
+  auto found = catalog.FindOperationByRequest(request_id);
+  EXPECT_OK(found);
+  return found.ok() ? *found : nullptr;
+}
+
 class CatalogConformanceTest : public ::testing::TestWithParam<StoreUnderTest> {
  protected:
   void SetUp() override { Reopen(); }

@@ -20,8 +20,8 @@ TEST_P(CatalogConformanceTest, StartsEmpty) {
   EXPECT_EQ(catalog_->revision(), 0);
   EXPECT_EQ(catalog_->FindVolume("v"), nullptr);
   EXPECT_EQ(catalog_->FindSnapshot("s"), nullptr);
-  EXPECT_EQ(catalog_->FindOperation("o"), nullptr);
-  EXPECT_EQ(catalog_->FindOperationByRequest(""), nullptr);
+  EXPECT_EQ(FindOperation(*catalog_, "o"), nullptr);
+  EXPECT_EQ(FindOperationByRequest(*catalog_, ""), nullptr);
   EXPECT_THAT(catalog_->SnapshotsOf("v"), IsEmpty());
   EXPECT_THAT(catalog_->UnfinishedOperations(), IsEmpty());
   EXPECT_EQ(catalog_->TotalsOf("share").volumes, 0);
@@ -76,7 +76,7 @@ TEST_P(CatalogConformanceTest, SnapshotsAndOperationsAreComparedToo) {
   EXPECT_THAT(Commit(Put(MakeSnapshot("s", "v"))), HasReasonOf(Reason::kRevisionMismatch));
   EXPECT_THAT(Commit(Put(MakeOperation("o", "v"))), HasReasonOf(Reason::kRevisionMismatch));
   EXPECT_OK(Commit(Put(*catalog_->FindSnapshot("s"))));
-  EXPECT_OK(Commit(Put(*catalog_->FindOperation("o"))));
+  EXPECT_OK(Commit(Put(*FindOperation(*catalog_, "o"))));
 }
 
 TEST_P(CatalogConformanceTest, ATransactionIsAllOrNothing) {
@@ -90,14 +90,14 @@ TEST_P(CatalogConformanceTest, ATransactionIsAllOrNothing) {
   EXPECT_THAT(Commit(transaction), HasReasonOf(Reason::kRevisionMismatch));
   EXPECT_EQ(catalog_->FindVolume("new"), nullptr);
   EXPECT_EQ(catalog_->FindSnapshot("s"), nullptr);
-  EXPECT_EQ(catalog_->FindOperation("o"), nullptr);
+  EXPECT_EQ(FindOperation(*catalog_, "o"), nullptr);
   EXPECT_EQ(catalog_->revision(), revision);
 
   transaction.put_volumes[1].revision = revision;
   ASSERT_OK(Commit(transaction));
   EXPECT_NE(catalog_->FindVolume("new"), nullptr);
   EXPECT_NE(catalog_->FindSnapshot("s"), nullptr);
-  EXPECT_NE(catalog_->FindOperation("o"), nullptr);
+  EXPECT_NE(FindOperation(*catalog_, "o"), nullptr);
 
   Transaction removal;
   removal.remove_volumes = {"new"};
@@ -106,7 +106,7 @@ TEST_P(CatalogConformanceTest, ATransactionIsAllOrNothing) {
   ASSERT_OK(Commit(removal));
   EXPECT_EQ(catalog_->FindVolume("new"), nullptr);
   EXPECT_EQ(catalog_->FindSnapshot("s"), nullptr);
-  EXPECT_EQ(catalog_->FindOperation("o"), nullptr);
+  EXPECT_EQ(FindOperation(*catalog_, "o"), nullptr);
 }
 
 TEST_P(CatalogConformanceTest, EveryPutGetsItsOwnRevision) {
@@ -123,7 +123,7 @@ TEST_P(CatalogConformanceTest, EveryPutGetsItsOwnRevision) {
     std::string n = std::to_string(i);
     revisions.insert(catalog_->FindVolume("v" + n)->revision);
     revisions.insert(catalog_->FindSnapshot("s" + n)->revision);
-    revisions.insert(catalog_->FindOperation("o" + n)->revision);
+    revisions.insert(FindOperation(*catalog_, "o" + n)->revision);
   }
   EXPECT_EQ(revisions.size(), 15u);
   EXPECT_EQ(*revisions.rbegin(), catalog_->revision());
@@ -196,7 +196,7 @@ TEST_P(CatalogConformanceTest, ReopeningChangesNothing) {
     ASSERT_OK(Commit(transaction));
     volumes.push_back(catalog_->FindVolume("v" + n));
     snapshots.push_back(catalog_->FindSnapshot("s" + n));
-    operations.push_back(catalog_->FindOperation("o" + n));
+    operations.push_back(FindOperation(*catalog_, "o" + n));
   }
   ASSERT_OK(Commit(RemoveVolume("v0")));  // the newest revision is no record's
   int64_t revision = catalog_->revision();
@@ -212,10 +212,12 @@ TEST_P(CatalogConformanceTest, ReopeningChangesNothing) {
       SnapshotPtr snapshot = catalog_->FindSnapshot(snapshots[i]->id);
       ASSERT_TRUE(SameRecord(*snapshot, *snapshots[i]));
       ASSERT_EQ(snapshot->revision, snapshots[i]->revision);
-      OperationPtr operation = catalog_->FindOperation(operations[i]->id);
+      OperationPtr operation = FindOperation(*catalog_, operations[i]->id);
       ASSERT_TRUE(SameRecord(*operation, *operations[i]));
       ASSERT_EQ(operation->revision, operations[i]->revision);
-      ASSERT_EQ(catalog_->FindOperationByRequest(operation->request_id), operation);
+      OperationPtr by_request = FindOperationByRequest(*catalog_, operation->request_id);
+      ASSERT_NE(by_request, nullptr);
+      ASSERT_EQ(by_request->revision, operation->revision);
     }
     EXPECT_EQ(IdsOf(catalog_->UnfinishedOperations()), unfinished);
   }
@@ -247,7 +249,7 @@ TEST_P(CatalogConformanceTest, UnfinishedOperationsOldestFirst) {
   ended.state = OperationState::kFailed;
   ASSERT_OK(Commit(Put(ended)));
   EXPECT_THAT(IdsOf(catalog_->UnfinishedOperations()), ElementsAre("early", "late"));
-  OperationRecord early = *catalog_->FindOperation("early");
+  OperationRecord early = *FindOperation(*catalog_, "early");
   early.state = OperationState::kSucceeded;
   ASSERT_OK(Commit(Put(early)));
   EXPECT_THAT(IdsOf(catalog_->UnfinishedOperations()), ElementsAre("late"));
@@ -259,15 +261,15 @@ TEST_P(CatalogConformanceTest, OneOperationForARequestId) {
   OperationRecord second = MakeOperation("o2", "v");
   second.request_id = "r";
   ASSERT_OK(Commit(Put(first)));
-  EXPECT_EQ(catalog_->FindOperationByRequest("r")->id, "o1");
+  EXPECT_EQ(FindOperationByRequest(*catalog_, "r")->id, "o1");
   EXPECT_THAT(Commit(Put(second)), HasReasonOf(Reason::kRevisionMismatch));
-  EXPECT_OK(Commit(Put(*catalog_->FindOperation("o1"))));
+  EXPECT_OK(Commit(Put(*FindOperation(*catalog_, "o1"))));
   Transaction removal;
   removal.remove_operations = {"o1"};
   ASSERT_OK(Commit(removal));
-  EXPECT_EQ(catalog_->FindOperationByRequest("r"), nullptr);
+  EXPECT_EQ(FindOperationByRequest(*catalog_, "r"), nullptr);
   ASSERT_OK(Commit(Put(second)));
-  EXPECT_EQ(catalog_->FindOperationByRequest("r")->id, "o2");
+  EXPECT_EQ(FindOperationByRequest(*catalog_, "r")->id, "o2");
 }
 
 TEST_P(CatalogConformanceTest, TotalsFollowEveryChange) {

@@ -87,7 +87,7 @@ TEST_P(CatalogConformanceTest, ReadersAmongCommitters) {
         EXPECT_OK(catalog_->ListVolumes(Query("share = share" + n, "name")));
         catalog_->SnapshotsOf("a" + n);
         catalog_->UnfinishedOperations();
-        catalog_->FindOperationByRequest("o" + n + "-1");
+        FindOperationByRequest(*catalog_, "o" + n + "-1");
         auto changes = catalog_->ChangesAfter(seen, 100);
         EXPECT_OK(changes);
         for (const VolumeChange& change : *changes) {

@@ -91,11 +91,11 @@ TEST_F(SqliteCatalogTest, ASecondProcessIsRefused) {
 
 TEST_F(SqliteCatalogTest, ANewerSchemaIsRefused) {
   MakeCatalog();
-  Execute("PRAGMA user_version = 2");
+  Execute("PRAGMA user_version = 3");
   auto catalog = Open();
   EXPECT_THAT(catalog, StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("schema 2 is newer"));
-  Execute("PRAGMA user_version = 1");
+  EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("schema 3 is newer"));
+  Execute("PRAGMA user_version = 2");
   ASSERT_OK_AND_ASSIGN(catalog, Open());
   EXPECT_NE((*catalog)->FindVolume("v1000"), nullptr) << "and was left as it is";
 }

@@ -108,9 +108,9 @@ TEST(SqliteDurabilityTest, AcknowledgedCommitsSurviveKill) {
       EXPECT_EQ(snapshot->size_bytes, number);
       acknowledged[static_cast<size_t>(slot)] = number;  // seen is as good as told
       std::string prefix = Slot("o", slot) + "-";
-      EXPECT_NE(catalog->FindOperation(prefix + std::to_string(number)), nullptr);
-      EXPECT_EQ(catalog->FindOperation(prefix + std::to_string(number - 1)), nullptr);
-      EXPECT_EQ(catalog->FindOperation(prefix + std::to_string(number + 1)), nullptr);
+      EXPECT_NE(FindOperation(*catalog, prefix + std::to_string(number)), nullptr);
+      EXPECT_EQ(FindOperation(*catalog, prefix + std::to_string(number - 1)), nullptr);
+      EXPECT_EQ(FindOperation(*catalog, prefix + std::to_string(number + 1)), nullptr);
     }
     EXPECT_GT(catalog->revision(), revision);
     revision = catalog->revision();

@@ -1,0 +1,141 @@
+#include "lib/catalog/stored_operations.h"
+
+#include <utility>
+
+#include "lib/base/status.h"
+#include "lib/catalog/record_json.h"
+#include "lib/catalog/time_key.h"
+
+namespace cairn {
+namespace {
+
+// Before the first and after the last place there is.
+constexpr char kBeginning[] = "";
+constexpr char kEnd[] = "g";  // no hexadecimal digit
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  RETURN_IF_ERROR(database.Execute("PRAGMA query_only = ON"));
+  RETURN_IF_ERROR(database.Execute("PRAGMA cell_size_check = ON"));
+  ASSIGN_OR_RETURN(Statements statements, Prepare(&database));
+  return std::unique_ptr<StoredOperations>(
+      new StoredOperations(std::move(database), path, std::move(statements)));
+}
+
+absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::On(SqliteDatabase* database,
+                                                                       const std::string& path) {
+  ASSIGN_OR_RETURN(Statements statements, Prepare(database));
+  return std::unique_ptr<StoredOperations>(
+      new StoredOperations(std::nullopt, path, std::move(statements)));
+}
+
+absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDatabase* database) {
+  const std::string select = "SELECT id, revision, body FROM operations ";
+  ASSIGN_OR_RETURN(SqliteStatement by_id, database->Prepare(select + "WHERE id = ?"));
+  // The condition on the index is repeated, or it would not be used.
+  ASSIGN_OR_RETURN(SqliteStatement by_request,
+                   database->Prepare(select + "WHERE request_id = ? AND request_id != ''"));
+  ASSIGN_OR_RETURN(SqliteStatement revision,
+                   database->Prepare("SELECT revision FROM operations WHERE id = ?"));
+  ASSIGN_OR_RETURN(SqliteStatement ascending,
+                   database->Prepare(select + "WHERE (created, id) > (?1, ?2) "
+                                              "AND (?3 = '' OR instr(body, ?3) > 0) "
+                                              "ORDER BY created, id LIMIT ?4"));
+  ASSIGN_OR_RETURN(SqliteStatement descending,
+                   database->Prepare(select + "WHERE (created, id) < (?1, ?2) "
+                                              "AND (?3 = '' OR instr(body, ?3) > 0) "
+                                              "ORDER BY created DESC, id DESC LIMIT ?4"));
+  ASSIGN_OR_RETURN(SqliteStatement unfinished, database->Prepare(select + "WHERE ended = 0"));
+  return Statements{std::move(by_id),     std::move(by_request), std::move(revision),
+                    std::move(ascending), std::move(descending), std::move(unfinished)};
+}
+
+absl::StatusOr<std::vector<StoredRow>> StoredOperations::Rows(SqliteStatement* statement) {
+  std::vector<StoredRow> rows;
+  for (;;) {
+    ASSIGN_OR_RETURN(bool row, statement->Step());
+    if (!row) return rows;
+    rows.push_back(
+        {std::string(statement->Text(0)), statement->Number(1), std::string(statement->Text(2))});
+  }
+}
+
+absl::StatusOr<std::vector<OperationPtr>> StoredOperations::Decode(
+    const std::vector<StoredRow>& rows) const {
+  std::vector<OperationPtr> operations;
+  operations.reserve(rows.size());
+  for (const StoredRow& row : rows) {
+    ASSIGN_OR_RETURN(OperationPtr operation,
+                     RecordFrom(path_, "operations", row, OperationFromJson));
+    operations.push_back(std::move(operation));
+  }
+  return operations;
+}
+
+absl::StatusOr<OperationPtr> StoredOperations::FindWith(SqliteStatement Statements::*statement,
+                                                        const std::string& key) {
+  std::vector<StoredRow> rows;
+  {
+    MutexLock lock(&mutex_);
+    SqliteStatement& select = statements_.*statement;
+    select.Bind(1, key);
+    ASSIGN_OR_RETURN(rows, Rows(&select));
+  }
+  if (rows.empty()) return OperationPtr();
+  return RecordFrom(path_, "operations", rows.front(), OperationFromJson);
+}
+
+absl::StatusOr<OperationPtr> StoredOperations::Find(const std::string& id) {
+  return FindWith(&Statements::by_id, id);
+}
+
+absl::StatusOr<OperationPtr> StoredOperations::FindByRequest(const std::string& request_id) {
+  if (request_id.empty()) return OperationPtr();
+  return FindWith(&Statements::by_request, request_id);
+}
+
+absl::StatusOr<int64_t> StoredOperations::RevisionOf(const std::string& id) {
+  MutexLock lock(&mutex_);
+  SqliteStatement& select = statements_.revision;
+  select.Bind(1, id);
+  int64_t revision = 0;
+  for (;;) {
+    ASSIGN_OR_RETURN(bool row, select.Step());
+    if (!row) return revision;
+    revision = select.Number(0);
+  }
+}
+
+absl::StatusOr<std::vector<OperationPtr>> StoredOperations::After(bool descending,
+                                                                  const Position* after,
+                                                                  std::string_view holding,
+                                                                  size_t count) {
+  const std::string created = after != nullptr ? TimeKey(after->create_time)
+                              : descending     ? kEnd
+                                               : kBeginning;
+  const std::string id = after != nullptr ? after->id : "";
+  std::vector<StoredRow> rows;
+  {
+    MutexLock lock(&mutex_);
+    SqliteStatement& select = descending ? statements_.descending : statements_.ascending;
+    select.Bind(1, created);
+    select.Bind(2, id);
+    select.Bind(3, holding);
+    select.Bind(4, static_cast<int64_t>(count));
+    ASSIGN_OR_RETURN(rows, Rows(&select));
+  }
+  return Decode(rows);
+}
+
+absl::StatusOr<std::vector<OperationPtr>> StoredOperations::Unfinished() {
+  std::vector<StoredRow> rows;
+  {
+    MutexLock lock(&mutex_);
+    ASSIGN_OR_RETURN(rows, Rows(&statements_.unfinished));
+  }
+  return Decode(rows);
+}
+
+}  // namespace cairn

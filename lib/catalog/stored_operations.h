@@ -1,0 +1,66 @@
+// Operations in the SQLite file, found by id, by request_id and in the order of their creation.
+//
+// The store keeps every operation; in memory are only those that have not ended and the newest of
+// the others (memory_index.h). Thread-safe. A connection of its own reads what was committed and
+// never waits for the writer.
+#ifndef CAIRN_LIB_CATALOG_STORED_OPERATIONS_H_
+#define CAIRN_LIB_CATALOG_STORED_OPERATIONS_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/mutex.h"
+#include "lib/catalog/records.h"
+#include "lib/catalog/sort_order.h"
+#include "lib/catalog/sqlite_database.h"
+#include "lib/catalog/stored_record.h"
+
+namespace cairn {
+
+class StoredOperations {
+ public:
+  // On a connection of its own. The file must have the present schema.
+  static absl::StatusOr<std::unique_ptr<StoredOperations>> Open(const std::string& path);
+  // On the writer's connection, for the writer's thread alone; `database` must outlive this.
+  static absl::StatusOr<std::unique_ptr<StoredOperations>> On(SqliteDatabase* database,
+                                                              const std::string& path);
+
+  // Null (0) when there is none. IO_ERROR (DATA_LOSS) for a record that cannot be read.
+  absl::StatusOr<OperationPtr> Find(const std::string& id);
+  absl::StatusOr<OperationPtr> FindByRequest(const std::string& request_id);
+  absl::StatusOr<int64_t> RevisionOf(const std::string& id);
+  // At most `count` in the order of creation, from the place after `after` on (null: from the
+  // beginning). `holding`: only those whose JSON holds this text; empty: all.
+  absl::StatusOr<std::vector<OperationPtr>> After(bool descending, const Position* after,
+                                                  std::string_view holding, size_t count);
+  // Those that have not ended, in no order.
+  absl::StatusOr<std::vector<OperationPtr>> Unfinished();
+
+ private:
+  struct Statements {
+    SqliteStatement by_id, by_request, revision, ascending, descending, unfinished;
+  };
+  StoredOperations(std::optional<SqliteDatabase> own, std::string path, Statements statements)
+      : path_(std::move(path)), own_(std::move(own)), statements_(std::move(statements)) {}
+
+  static absl::StatusOr<Statements> Prepare(SqliteDatabase* database);
+  // What the statement gives, which was bound before, to its end.
+  static absl::StatusOr<std::vector<StoredRow>> Rows(SqliteStatement* statement);
+  absl::StatusOr<OperationPtr> FindWith(SqliteStatement Statements::*statement,
+                                        const std::string& key);
+  absl::StatusOr<std::vector<OperationPtr>> Decode(const std::vector<StoredRow>& rows) const;
+
+  const std::string path_;
+  std::optional<SqliteDatabase> own_;
+  Mutex mutex_;
+  Statements statements_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CATALOG_STORED_OPERATIONS_H_
