@@ -53,11 +53,11 @@ class Catalog {
   virtual ~Catalog() = default;
 
   // Makes the transaction durable, then visible, then calls `done` (on the catalog's own thread: be
-  // quick). REVISION_MISMATCH (ABORTED) when a put's revision is not the present one: nothing
+  // quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a put's revision is not the present one: nothing
   // changed.
   virtual void Commit(Transaction transaction, std::function<void(absl::Status)> done) = 0;
-  // The same, waiting. Not from a thread that must not block.
-  absl::Status CommitAndWait(Transaction transaction);
+  // The same, waiting. Not from a thread that must not block. It may be this thread that writes.
+  virtual absl::Status CommitAndWait(Transaction transaction);
 
   // Null when there is none.
   virtual VolumePtr FindVolume(const std::string& id) const = 0;

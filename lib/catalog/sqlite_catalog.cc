@@ -1,4 +1,5 @@
-// The catalog over SQLite: one thread writes, whoever commits meanwhile shares its next fsync.
+// The catalog over SQLite: one thread writes at a time, whoever commits meanwhile shares its next
+// fsync.
 #include <deque>
 #include <map>
 #include <thread>
@@ -44,7 +45,26 @@ class SqliteCatalog : public Catalog {
   void Commit(Transaction transaction, std::function<void(absl::Status)> done) override {
     MutexLock lock(&mutex_);
     queue_.push_back({std::move(transaction), std::move(done), absl::OkStatus()});
-    wake_.NotifyOne();
+    if (!writing_) wake_.NotifyOne();
+  }
+
+  // Who is alone writes by himself: to wake another thread and be woken by it takes longer than all
+  // that a commit does besides its sync.
+  absl::Status CommitAndWait(Transaction transaction) override {
+    bool alone;
+    {
+      MutexLock lock(&mutex_);
+      alone = !writing_ && queue_.empty();
+      if (alone) writing_ = true;
+    }
+    if (!alone) return Catalog::CommitAndWait(std::move(transaction));
+    std::vector<Pending> batch(1);
+    batch[0].transaction = std::move(transaction);
+    Carry(&batch);
+    MutexLock lock(&mutex_);
+    writing_ = false;
+    if (!queue_.empty() || stopping_) wake_.NotifyOne();
+    return std::move(batch[0].outcome);
   }
 
   VolumePtr FindVolume(const std::string& id) const override { return index_->FindVolume(id); }
@@ -96,7 +116,7 @@ class SqliteCatalog : public Catalog {
   void RemoveListener(uint64_t id) override {
     MutexLock lock(&listeners_mutex_);
     listeners_.erase(id);
-    if (std::this_thread::get_id() == writer_.get_id()) return;
+    if (std::this_thread::get_id() == listeners_thread_) return;
     while (running_listener_ == id) listener_ended_.Wait(&listeners_mutex_);
   }
 
@@ -111,19 +131,27 @@ class SqliteCatalog : public Catalog {
     for (;;) {
       std::vector<Pending> batch = TakeBatch();
       if (batch.empty()) return;
-      bool changed = CommitBatch(&batch);
-      for (Pending& pending : batch) {
-        if (pending.done) pending.done(std::move(pending.outcome));
-      }
-      if (changed) CallListeners();
+      Carry(&batch);
+      MutexLock lock(&mutex_);
+      writing_ = false;
     }
+  }
+
+  // For the thread that has set writing_.
+  void Carry(std::vector<Pending>* batch) {
+    const bool changed = CommitBatch(batch);
+    for (Pending& pending : *batch) {
+      if (pending.done) pending.done(std::move(pending.outcome));
+    }
+    if (changed) CallListeners();
   }
 
   // Empty only when the catalog is being closed.
   std::vector<Pending> TakeBatch() {
     MutexLock lock(&mutex_);
-    while (queue_.empty() && !stopping_) wake_.Wait(&mutex_);
+    while (writing_ || (queue_.empty() && !stopping_)) wake_.Wait(&mutex_);
     std::vector<Pending> batch;
+    writing_ = !queue_.empty();
     while (!queue_.empty() && batch.size() < kBatchMax) {
       batch.push_back(std::move(queue_.front()));
       queue_.pop_front();
@@ -162,6 +190,7 @@ class SqliteCatalog : public Catalog {
       {
         MutexLock lock(&listeners_mutex_);
         running_listener_ = 0;
+        listeners_thread_ = std::this_thread::get_id();
         listener_ended_.NotifyAll();
         auto next = listeners_.upper_bound(after);
         if (next == listeners_.end()) return;
@@ -172,7 +201,7 @@ class SqliteCatalog : public Catalog {
     }
   }
 
-  const std::unique_ptr<SqliteStore> store_;  // used by the writer alone
+  const std::unique_ptr<SqliteStore> store_;  // used by whoever has set writing_
   const std::unique_ptr<MemoryIndex> index_;
   const std::unique_ptr<StoredOperations> look_ups_, lists_;
   const Operations operations_;
@@ -180,6 +209,7 @@ class SqliteCatalog : public Catalog {
   Mutex mutex_;
   CondVar wake_;
   std::deque<Pending> queue_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;  // some thread is at it
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   Mutex listeners_mutex_;
@@ -187,7 +217,8 @@ class SqliteCatalog : public Catalog {
   std::map<uint64_t, std::shared_ptr<const std::function<void()>>> listeners_
       ABSL_GUARDED_BY(listeners_mutex_);
   uint64_t last_listener_ ABSL_GUARDED_BY(listeners_mutex_) = 0;
-  uint64_t running_listener_ ABSL_GUARDED_BY(listeners_mutex_) = 0;  // 0: none
+  uint64_t running_listener_ ABSL_GUARDED_BY(listeners_mutex_) = 0;     // 0: none
+  std::thread::id listeners_thread_ ABSL_GUARDED_BY(listeners_mutex_);  // that calls them, or did
 
   std::thread writer_;  // last, so that what it uses is there when it starts
 };

@@ -73,7 +73,8 @@ void Conductor::BeginAtOnce(const std::shared_ptr<Submission>& submission, const
 absl::Status Conductor::JournalAtOnce(LiveOperation& op) {
   const bool ends = op.plan.steps.empty();
   const absl::Time now = core_->clock().Now();
-  const auto end = [&](OperationRecord& record) { RecordEnd(record, absl::OkStatus(), /*cancelled=*/false, now);
+  const auto end = [&](OperationRecord& record) {
+    RecordEnd(record, absl::OkStatus(), /*cancelled=*/false, now);
   };
   return Commit(
       op,

@@ -29,9 +29,9 @@ ROUNDS = 20
 PROCESSES = {'fork', 'vfork', 'clone', 'clone3', 'execve'}
 DIRECTORY_READS = {'getdents64'}
 SYNCS = {'fsync', 'fdatasync', 'sync_file_range', 'syncfs'}
-# On files, without those of the catalog's log, whose pages are SQLite's affair.
-FILES = {'openat', 'close', 'newfstatat', 'fstat', 'statx', 'fchmod', 'fchown', 'ftruncate', 'fcntl',
-         'fallocate', 'pread64', 'rename', 'renameat', 'renameat2', 'unlink', 'unlinkat', 'statfs',
+# On files, without the catalog's, whose pages and locks are SQLite's affair.
+FILES = {'openat', 'close', 'newfstatat', 'fstat', 'statx', 'fchmod', 'fchown', 'ftruncate', 'fallocate',
+         'pread64', 'rename', 'renameat', 'renameat2', 'unlink', 'unlinkat', 'statfs',
          'fstatfs', 'lseek', 'mkdir', 'access', 'readlink'} | SYNCS | DIRECTORY_READS
 # With the syncs.
 CREATE_SYNCS, CREATE_FILES = 4, 18
