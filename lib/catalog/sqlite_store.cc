@@ -80,11 +80,11 @@ absl::Status SqliteStore::PrepareStatements() {
 
 absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& name,
                                                              bool more_columns) {
-  const char* more = more_columns ? ", created, request_id, ended" : "";
-  const char* parameters = more_columns ? ", ?, ?, ?" : "";
+  const char* more = more_columns ? ", created, volume_id, request_id, ended" : "";
+  const char* parameters = more_columns ? ", ?, ?, ?, ?" : "";
   const char* updates = more_columns
-                            ? ", created = excluded.created, request_id = excluded.request_id, "
-                              "ended = excluded.ended"
+                            ? ", created = excluded.created, volume_id = excluded.volume_id, "
+                              "request_id = excluded.request_id, ended = excluded.ended"
                             : "";
   ASSIGN_OR_RETURN(
       SqliteStatement put,
@@ -99,7 +99,7 @@ absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& 
     ASSIGN_OR_RETURN(table.change,
                      database_.Prepare(fmt::format(
                          "UPDATE {} SET revision = ?2, body = ?3 WHERE id = ?1 AND created = ?4 "
-                         "AND request_id = ?5 AND ended = ?6 RETURNING 1",
+                         "AND volume_id = ?5 AND request_id = ?6 AND ended = ?7 RETURNING 1",
                          name)));
   }
   return table;
@@ -210,8 +210,9 @@ absl::Status SqliteStore::PutOperation(Table& table, const OperationRecord& reco
   for (SqliteStatement* statement : {&*table.change, &table.put}) {
     BindRecord(*statement, record, body);
     statement->Bind(4, created);
-    statement->Bind(5, record.request_id);
-    statement->Bind(6, Ended(record.state) ? 1 : 0);
+    statement->Bind(5, record.volume_id);
+    statement->Bind(6, record.request_id);
+    statement->Bind(7, Ended(record.state) ? 1 : 0);
   }
   ASSIGN_OR_RETURN(bool changed, table.change->Step());
   return changed ? table.change->Run() : table.put.Run();
