@@ -32,6 +32,7 @@ absl::Status StartListOperations(
           ListQueryFrom(request),
           [engine](const ListQuery& query) { return engine->records().ListOperations(query); },
           [engine](const OperationRecord& operation) {
+            if (Ended(operation.state)) return ToProto(operation, *engine);
             // The record in the catalog knows no progress.
             absl::StatusOr<OperationPtr> live = engine->GetOperation(operation.id);
             return ToProto(live.ok() ? **live : operation, *engine);

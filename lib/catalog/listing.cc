@@ -158,7 +158,7 @@ absl::StatusOr<Position> PositionOf(SortField field, PageKey last) {
 // A text that the JSON of every operation holds that the filter lets through, as it stands in the
 // body: what SQLite can leave out need not be decoded. Empty when there is none.
 std::string TextOfMatches(const Filter& filter) {
-  for (const char* field : {"target", "volume_id", "state", "kind"}) {
+  for (const char* field : {"target", "state", "kind"}) {
     std::optional<std::string> value = filter.EqualTo(field);
     if (!value.has_value()) continue;
     const std::string object = DumpJson({{field, TextToJson(*value)}});
@@ -253,9 +253,10 @@ absl::StatusOr<Page<OperationPtr>> ListOperations(const Operations& operations,
       return found == nullptr ? std::vector<OperationPtr>() : std::vector<OperationPtr>{found};
     });
   }
-  const std::string holding = TextOfMatches(filter);
+  const StoredOperations::Among among{filter.EqualTo("volume_id").value_or(""),
+                                      TextOfMatches(filter)};
   return list([&](SortOrder order, const Position* after, size_t count) {
-    return operations.After(order, after, holding, count);
+    return operations.After(among, order, after, count);
   });
 }
 

@@ -68,6 +68,31 @@ std::vector<Ptr> Walk(std::vector<Ptr>* records, SortOrder order, const Position
   return {records->begin(), middle};
 }
 
+// The records by one of their texts; mostly decided by the first bytes, without a look at the
+// records, which lie all over the memory.
+template <typename Record>
+std::vector<const std::shared_ptr<const Record>*> SortedBy(
+    const std::vector<std::shared_ptr<const Record>>& records, std::string Record::*text) {
+  using Ptr = std::shared_ptr<const Record>;
+  std::vector<std::pair<uint64_t, const Ptr*>> keyed;
+  keyed.reserve(records.size());
+  for (const Ptr& record : records) {
+    const std::string& key = (*record).*text;
+    uint64_t first = 0;
+    for (size_t i = 0; i < sizeof(first); ++i) {
+      first = first << 8 | (i < key.size() ? static_cast<uint8_t>(key[i]) : 0);
+    }
+    keyed.emplace_back(first, &record);
+  }
+  std::sort(keyed.begin(), keyed.end(), [text](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : (**a.second).*text < (**b.second).*text;
+  });
+  std::vector<const Ptr*> sorted;
+  sorted.reserve(keyed.size());
+  for (const auto& [first, record] : keyed) sorted.push_back(record);
+  return sorted;
+}
+
 int64_t Clamp(absl::int128 value) {
   return static_cast<int64_t>(std::min(value, absl::int128(std::numeric_limits<int64_t>::max())));
 }
@@ -79,6 +104,17 @@ void MemoryIndex::Orders<Ptr>::Insert(const Ptr& ptr) {
   by_create_time.insert(by_create_time.end(), ptr);  // it is the newest, mostly
   by_name.insert(ptr);
   by_size.insert(ptr);
+}
+
+// The store gives records in the order of their creation. Ties of the other orders are decided by
+// id. Where the next one belongs at the end, nothing is searched.
+template <typename Ptr>
+void MemoryIndex::Orders<Ptr>::Fill(const std::vector<Ptr>& records) {
+  for (const Ptr& ptr : records) by_create_time.insert(by_create_time.end(), ptr);
+  for (const Ptr* ptr : SortedBy(records, &Ptr::element_type::id)) {
+    by_name.insert(by_name.end(), *ptr);
+    by_size.insert(by_size.end(), *ptr);
+  }
 }
 
 template <typename Ptr>
@@ -116,9 +152,15 @@ void MemoryIndex::Load(const Changes& loaded, int64_t volume_revision) {
   snapshots_.reserve(loaded.snapshots.size());
   // The two kinds have nothing in common but the mutex, which is held until both are done.
   std::thread snapshots([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    for (const SnapshotPtr& snapshot : loaded.snapshots) SetSnapshot(snapshot->id, snapshot);
+    snapshots_.insert(loaded.snapshots.begin(), loaded.snapshots.end());
+    snapshot_orders_.Fill(loaded.snapshots);
+    for (const SnapshotPtr* snapshot : SortedBy(loaded.snapshots, &SnapshotRecord::volume_id)) {
+      snapshots_of_.insert(snapshots_of_.end(), *snapshot);
+    }
   });
-  for (const VolumePtr& volume : loaded.volumes) SetVolume(volume->id, volume);
+  volumes_.insert(loaded.volumes.begin(), loaded.volumes.end());
+  volume_orders_.Fill(loaded.volumes);
+  for (const VolumePtr& volume : loaded.volumes) AddToShare(*volume);
   for (const OperationPtr& operation : loaded.operations) SetOperation(operation->id, operation);
   snapshots.join();
   revision_ = loaded.revision;

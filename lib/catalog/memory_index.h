@@ -51,8 +51,9 @@ class MemoryIndex {
  public:
   explicit MemoryIndex(int changes_kept);
 
-  // What was loaded, puts alone, instead of Publish and without a trace in the changes. `volume_revision`: the
-  // last revision at which a volume changed; earlier changes are not known any more.
+  // What was loaded, puts alone, into an empty index: instead of Publish and without a trace in the
+  // changes. `volume_revision`: the last revision at which a volume changed; earlier changes are
+  // not known any more.
   void Load(const Changes& loaded, int64_t volume_revision);
   void Publish(const Changes& changes);
 
@@ -113,6 +114,7 @@ class MemoryIndex {
     OrderedSet<Ptr> by_size{PositionLess(SortField::kSizeBytes)};
 
     void Insert(const Ptr& ptr);
+    void Fill(const std::vector<Ptr>& records);
     void Erase(const Ptr& ptr);
     const OrderedSet<Ptr>& Of(SortField field) const;
   };

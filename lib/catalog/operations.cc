@@ -33,8 +33,8 @@ absl::StatusOr<int64_t> Operations::RevisionOf(const std::string& id) const {
   return stored <= index_->revision() ? stored : 0;
 }
 
-absl::StatusOr<std::vector<OperationPtr>> Operations::After(SortOrder order, const Position* after,
-                                                            std::string_view holding,
+absl::StatusOr<std::vector<OperationPtr>> Operations::After(const StoredOperations::Among& among,
+                                                            SortOrder order, const Position* after,
                                                             size_t count) const {
   std::vector<OperationPtr> operations;
   std::optional<Position> place;
@@ -44,7 +44,7 @@ absl::StatusOr<std::vector<OperationPtr>> Operations::After(SortOrder order, con
     const size_t wanted = count - operations.size();
     ASSIGN_OR_RETURN(
         std::vector<OperationPtr> stored,
-        lists_->After(order.descending, place.has_value() ? &*place : nullptr, holding, wanted));
+        lists_->After(among, order.descending, place.has_value() ? &*place : nullptr, wanted));
     more = stored.size() == wanted;
     if (more) {
       place.emplace();

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -29,10 +28,11 @@ class Operations {
   // 0 when there is none.
   absl::StatusOr<int64_t> RevisionOf(const std::string& id) const;
 
-  // As MemoryIndex::VolumesAfter. `holding`: of those in the store only such whose JSON holds this
-  // text; empty: all.
-  absl::StatusOr<std::vector<OperationPtr>> After(SortOrder order, const Position* after,
-                                                  std::string_view holding, size_t count) const;
+  // As MemoryIndex::VolumesAfter. `among`: of those in the store; what is in memory may have
+  // become another meanwhile.
+  absl::StatusOr<std::vector<OperationPtr>> After(const StoredOperations::Among& among,
+                                                  SortOrder order, const Position* after,
+                                                  size_t count) const;
   // Only of those that have not ended, from memory.
   std::vector<OperationPtr> UnfinishedAfter(SortOrder order, const Position* after,
                                             size_t count) const {

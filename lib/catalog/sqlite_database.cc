@@ -10,6 +10,9 @@
 namespace cairn {
 namespace {
 
+// For whoever looks into the file by hand: it does not stop the server.
+constexpr int kBusyMilliseconds = 5000;
+
 // The error of the last call on `database`: what was attempted, on which file, and SQLite's words.
 absl::Status ErrorOf(sqlite3* database, const std::string& path, std::string_view attempted) {
   int code = sqlite3_extended_errcode(database);
@@ -87,6 +90,7 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path) {
   if (raw == nullptr)
     return Error(Reason::kInternal, fmt::format("{}: no memory for SQLite", path));
   if (code != SQLITE_OK) return ErrorOf(raw, path, "open");
+  sqlite3_busy_timeout(raw, kBusyMilliseconds);
   return database;
 }
 

@@ -18,8 +18,8 @@ absl::Status FillOperationColumns(SqliteDatabase* database, const std::string& p
   ASSIGN_OR_RETURN(SqliteStatement select,
                    database->Prepare("SELECT id, revision, body FROM operations"));
   ASSIGN_OR_RETURN(SqliteStatement update,
-                   database->Prepare("UPDATE operations SET created = ?, request_id = ?, ended = ? "
-                                     "WHERE id = ?"));
+                   database->Prepare("UPDATE operations SET created = ?, volume_id = ?, "
+                                     "request_id = ?, ended = ? WHERE id = ?"));
   for (;;) {
     ASSIGN_OR_RETURN(bool more, select.Step());
     if (!more) return absl::OkStatus();
@@ -27,9 +27,10 @@ absl::Status FillOperationColumns(SqliteDatabase* database, const std::string& p
     ASSIGN_OR_RETURN(auto operation, RecordFrom(path, "operations", row, OperationFromJson));
     const std::string created = TimeKey(operation->create_time);
     update.Bind(1, created);
-    update.Bind(2, operation->request_id);
-    update.Bind(3, Ended(operation->state) ? 1 : 0);
-    update.Bind(4, operation->id);
+    update.Bind(2, operation->volume_id);
+    update.Bind(3, operation->request_id);
+    update.Bind(4, Ended(operation->state) ? 1 : 0);
+    update.Bind(5, operation->id);
     RETURN_IF_ERROR(update.Run());
   }
 }
@@ -54,12 +55,14 @@ constexpr Migration kMigrations[] = {
     )sql"},
     {R"sql(
       ALTER TABLE operations ADD COLUMN created TEXT NOT NULL DEFAULT '';
+      ALTER TABLE operations ADD COLUMN volume_id TEXT NOT NULL DEFAULT '';
       ALTER TABLE operations ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
       ALTER TABLE operations ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
     )sql",
      FillOperationColumns,
      R"sql(
       CREATE INDEX operations_created ON operations(created, id);
+      CREATE INDEX operations_volume ON operations(volume_id, created, id);
       CREATE INDEX operations_request ON operations(request_id) WHERE request_id != '';
       CREATE INDEX operations_unfinished ON operations(id) WHERE ended = 0;
     )sql"},

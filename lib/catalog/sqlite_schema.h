@@ -2,7 +2,7 @@
 //
 //   meta(key, value)              revision, volume_revision (the last one at which a volume changed)
 //   volumes(id, revision, body)   body: record_json; snapshots are alike
-//   operations(id, revision, body, created, request_id, ended)
+//   operations(id, revision, body, created, volume_id, request_id, ended)
 //                                 created: time_key of create_time; ended: 0 or 1
 //
 // PRAGMA user_version is the version of the schema and of the bodies: a field that comes or goes is

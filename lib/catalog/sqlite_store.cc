@@ -39,6 +39,13 @@ absl::Status QuickCheck(SqliteDatabase* database, const std::string& path) {
                {{"file", path}});
 }
 
+template <typename Record>
+void BindRecord(SqliteStatement& statement, const Record& record, const std::string& body) {
+  statement.Bind(1, record.id);
+  statement.Bind(2, record.revision);
+  statement.Bind(3, body);
+}
+
 constexpr size_t kPiece = 1000;  // rows decoded at a time
 
 size_t DecodersMax() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8); }
@@ -73,11 +80,11 @@ absl::Status SqliteStore::PrepareStatements() {
 
 absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& name,
                                                              bool more_columns) {
-  const char* more = more_columns ? ", created, request_id, ended" : "";
-  const char* parameters = more_columns ? ", ?, ?, ?" : "";
+  const char* more = more_columns ? ", created, volume_id, request_id, ended" : "";
+  const char* parameters = more_columns ? ", ?, ?, ?, ?" : "";
   const char* updates = more_columns
-                            ? ", created = excluded.created, request_id = excluded.request_id, "
-                              "ended = excluded.ended"
+                            ? ", created = excluded.created, volume_id = excluded.volume_id, "
+                              "request_id = excluded.request_id, ended = excluded.ended"
                             : "";
   ASSIGN_OR_RETURN(
       SqliteStatement put,
@@ -87,7 +94,15 @@ absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& 
                                     name, more, parameters, updates)));
   ASSIGN_OR_RETURN(SqliteStatement remove,
                    database_.Prepare(fmt::format("DELETE FROM {} WHERE id = ?", name)));
-  return Table{std::move(put), std::move(remove)};
+  Table table{std::move(put), std::move(remove)};
+  if (more_columns) {
+    ASSIGN_OR_RETURN(table.change,
+                     database_.Prepare(fmt::format(
+                         "UPDATE {} SET revision = ?2, body = ?3 WHERE id = ?1 AND created = ?4 "
+                         "AND volume_id = ?5 AND request_id = ?6 AND ended = ?7 RETURNING 1",
+                         name)));
+  }
+  return table;
 }
 
 absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
@@ -187,23 +202,35 @@ absl::Status SqliteStore::WriteAll(const std::vector<Changes>& batch) {
   return database_.Execute("COMMIT");
 }
 
+// A put that changes a column has SQLite rewrite every entry of an index on it, even to the same
+// value; most puts of an operation change none.
+absl::Status SqliteStore::PutOperation(Table& table, const OperationRecord& record,
+                                       const std::string& body) {
+  const std::string created = TimeKey(record.create_time);
+  for (SqliteStatement* statement : {&*table.change, &table.put}) {
+    BindRecord(*statement, record, body);
+    statement->Bind(4, created);
+    statement->Bind(5, record.volume_id);
+    statement->Bind(6, record.request_id);
+    statement->Bind(7, Ended(record.state) ? 1 : 0);
+  }
+  ASSIGN_OR_RETURN(bool changed, table.change->Step());
+  return changed ? table.change->Run() : table.put.Run();
+}
+
 template <typename Record>
 absl::Status SqliteStore::WriteTable(Table& table,
                                      const std::vector<std::shared_ptr<const Record>>& records,
                                      const std::vector<Changes::Removal>& removals) {
   for (const auto& record : records) {
-    std::string body = RecordToJson(*record);
-    table.put.Bind(1, record->id);
-    table.put.Bind(2, record->revision);
-    table.put.Bind(3, body);
-    std::string created;
+    const std::string body = RecordToJson(*record);
+    absl::Status status;
     if constexpr (std::is_same_v<Record, OperationRecord>) {
-      created = TimeKey(record->create_time);
-      table.put.Bind(4, created);
-      table.put.Bind(5, record->request_id);
-      table.put.Bind(6, Ended(record->state) ? 1 : 0);
+      status = PutOperation(table, *record, body);
+    } else {
+      BindRecord(table.put, *record, body);
+      status = table.put.Run();
     }
-    absl::Status status = table.put.Run();
     if (!status.ok()) return Annotate(status, fmt::format("writing {}", record->id));
   }
   for (const Changes::Removal& removal : removals) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,11 +40,15 @@ class SqliteStore {
   struct Table {
     SqliteStatement put;
     SqliteStatement remove;
+    // Only for operations: changes what no index knows of, when nothing else has changed.
+    std::optional<SqliteStatement> change{};
   };
   SqliteStore(ProcessLock lock, SqliteDatabase database, std::string path)
       : lock_(std::move(lock)), database_(std::move(database)), path_(std::move(path)) {}
 
   absl::Status PrepareStatements();
+  static absl::Status PutOperation(Table& table, const OperationRecord& record,
+                                   const std::string& body);
   absl::StatusOr<Table> PrepareTable(const std::string& name, bool more_columns);
   absl::Status WriteAll(const std::vector<Changes>& batch);
   template <typename Record>

@@ -132,7 +132,9 @@ std::vector<std::shared_ptr<const Record>> Staging::Put(Kind kind, std::vector<R
   for (Record& record : records) {
     record.revision = ++revision_;
     Staged(kind)[record.id] = record.revision;
-    staged.push_back(std::make_shared<const Record>(std::move(record)));
+    // A copy has no room to spare in its texts, and all that is kept for long is allocated on one
+    // thread: the memory of the others stays free of it and goes back when they are done.
+    staged.push_back(std::make_shared<const Record>(std::as_const(record)));
   }
   return staged;
 }

@@ -1,5 +1,7 @@
 #include "lib/catalog/stored_operations.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "lib/base/status.h"
@@ -39,17 +41,24 @@ absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDat
                    database->Prepare(select + "WHERE request_id = ? AND request_id != ''"));
   ASSIGN_OR_RETURN(SqliteStatement revision,
                    database->Prepare("SELECT revision FROM operations WHERE id = ?"));
-  ASSIGN_OR_RETURN(SqliteStatement ascending,
-                   database->Prepare(select + "WHERE (created, id) > (?1, ?2) "
-                                              "AND (?3 = '' OR instr(body, ?3) > 0) "
-                                              "ORDER BY created, id LIMIT ?4"));
-  ASSIGN_OR_RETURN(SqliteStatement descending,
-                   database->Prepare(select + "WHERE (created, id) < (?1, ?2) "
-                                              "AND (?3 = '' OR instr(body, ?3) > 0) "
-                                              "ORDER BY created DESC, id DESC LIMIT ?4"));
   ASSIGN_OR_RETURN(SqliteStatement unfinished, database->Prepare(select + "WHERE ended = 0"));
-  return Statements{std::move(by_id),     std::move(by_request), std::move(revision),
-                    std::move(ascending), std::move(descending), std::move(unfinished)};
+  auto after = [&](const char* of_volume, const char* beyond, const char* direction) {
+    return database->Prepare(
+        fmt::format("{}WHERE {} (created, id) {} (?1, ?2) AND (?3 = '' OR instr(body, ?3) > 0) "
+                    "ORDER BY created {}, id {} LIMIT ?4",
+                    select, of_volume, beyond, direction, direction));
+  };
+  ASSIGN_OR_RETURN(SqliteStatement ascending, after("", ">", "ASC"));
+  ASSIGN_OR_RETURN(SqliteStatement descending, after("", "<", "DESC"));
+  constexpr char kOfVolume[] = "volume_id = ?5 AND";
+  ASSIGN_OR_RETURN(SqliteStatement volume_ascending, after(kOfVolume, ">", "ASC"));
+  ASSIGN_OR_RETURN(SqliteStatement volume_descending, after(kOfVolume, "<", "DESC"));
+  return Statements{std::move(by_id),
+                    std::move(by_request),
+                    std::move(revision),
+                    std::move(unfinished),
+                    {std::move(ascending), std::move(descending)},
+                    {std::move(volume_ascending), std::move(volume_descending)}};
 }
 
 absl::StatusOr<std::vector<StoredRow>> StoredOperations::Rows(SqliteStatement* statement) {
@@ -108,9 +117,9 @@ absl::StatusOr<int64_t> StoredOperations::RevisionOf(const std::string& id) {
   }
 }
 
-absl::StatusOr<std::vector<OperationPtr>> StoredOperations::After(bool descending,
+absl::StatusOr<std::vector<OperationPtr>> StoredOperations::After(const Among& among,
+                                                                  bool descending,
                                                                   const Position* after,
-                                                                  std::string_view holding,
                                                                   size_t count) {
   const std::string created = after != nullptr ? TimeKey(after->create_time)
                               : descending     ? kEnd
@@ -119,11 +128,14 @@ absl::StatusOr<std::vector<OperationPtr>> StoredOperations::After(bool descendin
   std::vector<StoredRow> rows;
   {
     MutexLock lock(&mutex_);
-    SqliteStatement& select = descending ? statements_.descending : statements_.ascending;
+    const bool of_volume = !among.volume_id.empty();
+    auto& selects = of_volume ? statements_.after_of_volume : statements_.after;
+    SqliteStatement& select = selects[descending ? 1 : 0];
     select.Bind(1, created);
     select.Bind(2, id);
-    select.Bind(3, holding);
+    select.Bind(3, among.holding);
     select.Bind(4, static_cast<int64_t>(count));
+    if (of_volume) select.Bind(5, among.volume_id);
     ASSIGN_OR_RETURN(rows, Rows(&select));
   }
   return Decode(rows);

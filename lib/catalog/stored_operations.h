@@ -30,20 +30,27 @@ class StoredOperations {
   static absl::StatusOr<std::unique_ptr<StoredOperations>> On(SqliteDatabase* database,
                                                               const std::string& path);
 
+  // Which are listed; what is empty leaves nothing out.
+  struct Among {
+    std::string volume_id;
+    std::string holding;  // a text in the JSON
+  };
+
   // Null (0) when there is none. IO_ERROR (DATA_LOSS) for a record that cannot be read.
   absl::StatusOr<OperationPtr> Find(const std::string& id);
   absl::StatusOr<OperationPtr> FindByRequest(const std::string& request_id);
   absl::StatusOr<int64_t> RevisionOf(const std::string& id);
   // At most `count` in the order of creation, from the place after `after` on (null: from the
-  // beginning). `holding`: only those whose JSON holds this text; empty: all.
-  absl::StatusOr<std::vector<OperationPtr>> After(bool descending, const Position* after,
-                                                  std::string_view holding, size_t count);
+  // beginning).
+  absl::StatusOr<std::vector<OperationPtr>> After(const Among& among, bool descending,
+                                                  const Position* after, size_t count);
   // Those that have not ended, in no order.
   absl::StatusOr<std::vector<OperationPtr>> Unfinished();
 
  private:
   struct Statements {
-    SqliteStatement by_id, by_request, revision, ascending, descending, unfinished;
+    SqliteStatement by_id, by_request, revision, unfinished;
+    SqliteStatement after[2], after_of_volume[2];  // the second of each descending
   };
   StoredOperations(std::optional<SqliteDatabase> own, std::string path, Statements statements)
       : path_(std::move(path)), own_(std::move(own)), statements_(std::move(statements)) {}

@@ -194,11 +194,15 @@ TEST_F(SqliteCatalogTest, AFullDiskLosesNothing) {
   SmallDisk disk(directory_.File("small"));
   if (!disk.mounted()) GTEST_SKIP() << "needs the right to mount a tmpfs";
   ASSERT_OK_AND_ASSIGN(auto catalog, OpenIn(directory_.File("small")));
+  const auto large = [](const std::string& id) {
+    VolumeRecord volume = MakeVolume(id);
+    volume.state_reason = std::string(20'000, 'r');
+    return volume;
+  };
   std::vector<std::string> stored;
   absl::Status status;
   for (int i = 0; i < 1000 && status.ok(); ++i) {
-    VolumeRecord volume = MakeVolume("v" + std::to_string(i), i);
-    volume.state_reason = std::string(20'000, 'r');
+    VolumeRecord volume = large("v" + std::to_string(i));
     status = catalog->CommitAndWait(Put(volume));
     if (status.ok()) stored.push_back(volume.id);
   }
@@ -207,7 +211,7 @@ TEST_F(SqliteCatalogTest, AFullDiskLosesNothing) {
   ASSERT_GT(stored.size(), 2u);
   int64_t revision = catalog->revision();
   EXPECT_EQ(catalog->TotalsOf("nfs1:/export").volumes, static_cast<int64_t>(stored.size()));
-  EXPECT_FALSE(catalog->CommitAndWait(Put(MakeVolume("again"))).ok());
+  EXPECT_FALSE(catalog->CommitAndWait(Put(large("again"))).ok());
   EXPECT_EQ(catalog->FindVolume("again"), nullptr);
   EXPECT_EQ(catalog->revision(), revision) << "memory shows what is durable";
 
