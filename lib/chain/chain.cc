@@ -110,13 +110,11 @@ absl::StatusOr<std::vector<std::string>> ListChainFiles(FileSystem& files,
 
 absl::Status CheckOnlyUser(FileSystem& files, const std::string& directory,
                            std::string_view volume_id, const std::string& base,
-                           const std::string& user) {
-  ASSIGN_OR_RETURN(auto names, ListChainFiles(files, directory, volume_id));
-  for (const std::string& name : names) {
+                           const std::string& user, const std::vector<std::string>& others) {
+  for (const std::string& name : others) {
     // A file with a suffix is a layer, thus qcow2; the base itself uses nothing.
     if (name == base || name == user || name == BaseFileName(volume_id)) continue;
     auto image = InspectImage(files, directory, name, FileFormat::kQcow2);
-    // What cannot be read as a layer is no user of `base`.
     if (!image.ok() || image->backing_file != base) continue;
     return Error(
         Reason::kBackingFileShared,

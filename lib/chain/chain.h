@@ -38,11 +38,12 @@ absl::StatusOr<std::vector<std::string>> ListChainFiles(FileSystem& files,
                                                         const std::string& directory,
                                                         std::string_view volume_id);
 
-// BACKING_FILE_SHARED when a file of this volume other than `user` has `base` as its backing file:
-// then nothing may be committed into `base`.
+// BACKING_FILE_SHARED when one of `others`, files of this volume besides those of its chain, has
+// `base` as its backing file as `user` has: then nothing may be committed into `base`. One that is
+// gone, or cannot be read as a layer, is no user.
 absl::Status CheckOnlyUser(FileSystem& files, const std::string& directory,
                            std::string_view volume_id, const std::string& base,
-                           const std::string& user);
+                           const std::string& user, const std::vector<std::string>& others);
 
 }  // namespace cairn
 

@@ -49,8 +49,11 @@ Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id) {
   plan.no_return = 0;
   std::vector<std::string> merged;
   for (const SurplusRun& run : FindSurplus(FilesOf(view.chain), LayersIn(map))) {
+    int64_t bytes = 0;
     for (size_t i = run.last; i >= run.first; --i) {
-      plan.steps.push_back(CommitStep{view.share, view.chain[i].file, view.chain[i - 1].file});
+      bytes += view.chain[i].image.physical_bytes;
+      plan.steps.push_back(
+          CommitStep{view.share, view.chain[i].file, view.chain[i - 1].file, bytes});
       merged.push_back(view.chain[i].file);
     }
     const ChainLink& below = view.chain[run.first - 1];

@@ -53,6 +53,7 @@ std::vector<SurplusRun> FindSurplus(const std::vector<std::string>& chain,
 // Not undoable from the first step on: the commit overwrites what the snapshot holds. Unlinking
 // before the header and the map have changed would leave a chain that cannot be read after a crash.
 // Several that lie on one another are merged from the top down, so that to begin again does no harm.
+// A commit knows what it moves at most: its layer, and those that were merged into that before.
 // A layer that is no longer in the chain was merged by an earlier try: map -> unlink.
 Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id);
 

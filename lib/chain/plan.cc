@@ -7,6 +7,7 @@
 
 #include "lib/base/overloaded.h"
 #include "lib/base/size.h"
+#include "lib/image/qcow2_commit.h"
 
 namespace cairn {
 
@@ -102,7 +103,10 @@ bool IsBulk(const Step& step) {
                         [](const GrowImageStep& s) { return s.format == VolumeFormat::kRawThick; },
                         [](const CopyFileStep&) { return true; },
                         [](const ConvertStep&) { return true; },
-                        [](const CommitStep&) { return true; },
+                        [](const CommitStep& s) {
+                          return s.layer_bytes.value_or(kNativeCommitBytesMax + 1) >
+                                 kNativeCommitBytesMax;
+                        },
                         [](const ReceiveContentStep&) { return true; },
                         [](const auto&) { return false; },
                     },

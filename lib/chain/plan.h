@@ -7,6 +7,7 @@
 #define CAIRN_LIB_CHAIN_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -67,6 +68,9 @@ struct CommitStep {
   std::string share;
   std::string layer;
   std::string base;
+  // What the layer took on the share when the plan was made, with what is merged into it before;
+  // nothing: not known, as in journals of old, and perhaps much.
+  std::optional<int64_t> layer_bytes{};
   bool operator==(const CommitStep&) const = default;
 };
 

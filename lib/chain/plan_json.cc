@@ -41,6 +41,7 @@ static void Fields(S& step, F&& field) {
   } else if constexpr (std::is_same_v<T, CommitStep>) {
     field("layer", step.layer);
     field("base", step.base);
+    field("layer_bytes", step.layer_bytes);
   } else if constexpr (std::is_same_v<T, RepointStep>) {
     field("layer", step.layer);
     field("backing_file", step.backing_file);
@@ -106,8 +107,10 @@ Step MakeAlternative(size_t index) {
   return {};
 }
 
-absl::StatusOr<Step> StepFromJson(const nlohmann::json& json) {
+absl::StatusOr<Step> StepFromJson(nlohmann::json json) {
   std::string tag = JsonValue<std::string>(json, "do", "");
+  // Journals of before there was this field.
+  if (tag == "commit" && !json.contains("layer_bytes")) json["layer_bytes"] = nullptr;
   for (size_t i = 0; i < kTags.size(); ++i) {
     if (tag != kTags[i]) continue;
     Step step = MakeAlternative(i);

@@ -1,10 +1,13 @@
 #include "lib/chain/step_runner.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/base/strings.h"
 #include "lib/image/qcow2.h"
+#include "lib/image/qcow2_commit.h"
 #include "lib/os/file_error.h"
 
 namespace cairn {
@@ -91,6 +94,10 @@ class Runner {
                                layer.backing_file),
                    {{"file", step.layer}});
     }
+    absl::Status status = CommitSmallLayer(files_, directory, step.layer, step.base,
+                                           context_.cancel, context_.progress);
+    if (!absl::IsUnimplemented(status)) return status;
+    spdlog::debug("{} is merged by qemu-img: {}", step.layer, ToStd(status.message()));
     return context_.tool->Commit(directory, step.layer, context_.cancel, context_.progress);
   }
 

@@ -27,6 +27,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   ASSIGN_OR_RETURN(core->catalog_, OpenSqliteCatalog({.path = o.state_path + "/catalog.db"}));
   core->tool_ = MakeQemuImageTool(
       o.processes, {.address_space_bytes = o.tool_address_space_bytes, .cpu_seconds = 0});
+  core->strays_ = std::make_unique<StrayFiles>(o.files, core->catalog_.get(), &core->clock());
   for (const PoolOptions& pool : o.pools) {
     auto [it, added] = core->pools_.try_emplace(pool.name);
     if (!added) return InvalidField("pools", "two pools have the same name", pool.name);

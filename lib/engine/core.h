@@ -16,6 +16,7 @@
 #include "lib/chain/layer_plans.h"
 #include "lib/chain/step_runner.h"
 #include "lib/engine/engine.h"
+#include "lib/engine/stray_files.h"
 #include "lib/image/image_tool.h"
 #include "lib/pool/pool.h"
 
@@ -31,6 +32,7 @@ class Core {
   FileSystem& files() const { return *options_.files; }
   ProcessRunner& processes() const { return *options_.processes; }
   ImageTool& tool() const { return *tool_; }
+  StrayFiles& strays() const { return *strays_; }
   const std::map<std::string, std::unique_ptr<Pool>>& pools() const { return pools_; }
 
   // VOLUME_NOT_FOUND, SNAPSHOT_NOT_FOUND with the id in the metadata.
@@ -81,6 +83,7 @@ class Core {
   EngineOptions options_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<ImageTool> tool_;
+  std::unique_ptr<StrayFiles> strays_;
   std::map<std::string, std::unique_ptr<Pool>> pools_;
   Mutex between_mutex_;
   std::map<std::set<std::string>, std::unique_ptr<Executor>> between_

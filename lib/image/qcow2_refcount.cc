@@ -169,6 +169,35 @@ absl::Status Refcounts::Take(const Run& run) {
   return WriteTable(run, first_index, last_index);
 }
 
+absl::StatusOr<std::vector<int64_t>> Refcounts::BlockClusters() const {
+  std::vector<int64_t> clusters;
+  for (int64_t index = 0; index < table_entries(); ++index) {
+    ASSIGN_OR_RETURN(const int64_t offset, BlockOffset(index));
+    if (offset == 0) continue;
+    if (offset >= block_->file_bytes) {
+      return Corrupt(fmt::format("refcount block {} lies outside the file", index));
+    }
+    clusters.push_back(offset / cluster_bytes());
+  }
+  return clusters;
+}
+
+absl::StatusOr<bool> Refcounts::AreUsedOnce(const std::vector<int64_t>& clusters) const {
+  std::vector<int64_t> sorted = clusters;
+  std::sort(sorted.begin(), sorted.end());
+  int64_t read = -1;
+  std::string bytes;
+  for (const int64_t cluster : sorted) {
+    const int64_t index = cluster / refcounts_per_block();
+    if (index != read) {
+      ASSIGN_OR_RETURN(bytes, ReadBlock(index));
+      read = index;
+    }
+    if (GetRefcount(bytes, cluster % refcounts_per_block(), order()) != 1) return false;
+  }
+  return true;
+}
+
 absl::Status Refcounts::Release(int64_t first, int64_t clusters) {
   const int64_t end = first + clusters;
   for (int64_t cluster = first; cluster < end;) {

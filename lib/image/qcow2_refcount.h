@@ -1,6 +1,6 @@
-// The refcounts of a qcow2 image (section "Host cluster management"), as far as growing needs them:
-// find the end of what is used, take a run of clusters there, give clusters back. Private to
-// lib/image.
+// The refcounts of a qcow2 image (section "Host cluster management"), as far as growing and
+// committing need them: find the end of what is used, take a run of clusters there, give clusters
+// back. Private to lib/image.
 //
 // Works on the file's own values, so every offset is checked before it is followed. One user at a
 // time.
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,6 +42,10 @@ class Refcounts {
   // Counts the run's clusters as used once: durable when it returns, but for the table of a run
   // with `table_clusters`, which holds once the header names it.
   absl::Status Take(const Run& run);
+  // The clusters that hold the refcount blocks; IMAGE_CORRUPT when one is outside the file.
+  absl::StatusOr<std::vector<int64_t>> BlockClusters() const;
+  // Whether each of these clusters has exactly one user.
+  absl::StatusOr<bool> AreUsedOnce(const std::vector<int64_t>& clusters) const;
   // One user less for each of these clusters.
   absl::Status Release(int64_t first, int64_t clusters);
 

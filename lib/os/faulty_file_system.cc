@@ -14,11 +14,13 @@ namespace cairn {
 namespace {
 
 // Those that leave the files as they are; any other counts as a change.
-constexpr std::array<std::string_view, 7> kReadingCalls = {
-    "Open", "ReadAt", "Stat", "NextData", "List", "RefreshDirectory", "StatFileSystem"};
+constexpr std::array<std::string_view, 9> kReadingCalls = {
+    "Open",           "ReadAt",        "Stat",
+    "NextData",       "List",          "RefreshDirectory",
+    "StatFileSystem", "TryLockShared", "IsLockedByOthers"};
 // Those whose error may be UNIMPLEMENTED.
-constexpr std::array<std::string_view, 3> kOptionalCalls = {"Allocate", "CloneFrom",
-                                                            "CopyRangeFrom"};
+constexpr std::array<std::string_view, 5> kOptionalCalls = {
+    "Allocate", "CloneFrom", "CopyRangeFrom", "TryLockShared", "IsLockedByOthers"};
 
 template <typename Names>
 bool Contains(const Names& names, std::string_view name) {
@@ -116,6 +118,14 @@ class FaultyFileSystem::FaultyFile : public File {
   absl::Status Sync() override {
     RETURN_IF_ERROR(state_->Check("Sync", path_));
     return base_->Sync();
+  }
+  absl::StatusOr<bool> TryLockShared(int64_t offset, int64_t length) override {
+    RETURN_IF_ERROR(state_->Check("TryLockShared", path_));
+    return base_->TryLockShared(offset, length);
+  }
+  absl::StatusOr<bool> IsLockedByOthers(int64_t offset, int64_t length) override {
+    RETURN_IF_ERROR(state_->Check("IsLockedByOthers", path_));
+    return base_->IsLockedByOthers(offset, length);
   }
 
  private:

@@ -55,6 +55,8 @@ class PosixFile : public File {
   absl::StatusOr<FileStat> Stat() override;
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
   absl::Status Sync() override;
+  absl::StatusOr<bool> TryLockShared(int64_t offset, int64_t length) override;
+  absl::StatusOr<bool> IsLockedByOthers(int64_t offset, int64_t length) override;
 
  private:
   const UniqueFd fd_;
@@ -169,6 +171,35 @@ absl::Status PosixFile::SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) {
 absl::Status PosixFile::Sync() {
   if (RetryOnEintr([&] { return fsync(fd_.get()); }) != 0) return FileError(errno, "fsync", path_);
   return absl::OkStatus();
+}
+
+struct flock LockOf(int16_t type, int64_t offset, int64_t length) {
+  struct flock lock {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = offset;
+  lock.l_len = length;
+  return lock;
+}
+
+// ENOLCK is also what a server without a lock service is answered with.
+absl::Status LockError(int error_number, const std::string& path) {
+  return OptionalCallError(error_number == ENOLCK ? EOPNOTSUPP : error_number, "lock", path);
+}
+
+absl::StatusOr<bool> PosixFile::TryLockShared(int64_t offset, int64_t length) {
+  struct flock lock = LockOf(F_RDLCK, offset, length);
+  if (RetryOnEintr([&] { return fcntl(fd_.get(), F_OFD_SETLK, &lock); }) == 0) return true;
+  if (errno == EAGAIN || errno == EACCES) return false;
+  return LockError(errno, path_);
+}
+
+absl::StatusOr<bool> PosixFile::IsLockedByOthers(int64_t offset, int64_t length) {
+  struct flock lock = LockOf(F_WRLCK, offset, length);
+  if (RetryOnEintr([&] { return fcntl(fd_.get(), F_OFD_GETLK, &lock); }) != 0) {
+    return LockError(errno, path_);
+  }
+  return lock.l_type != F_UNLCK;
 }
 
 int OpenFlags(OpenMode mode) {

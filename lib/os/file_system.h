@@ -65,6 +65,13 @@ class File {
   virtual absl::Status SetOwnerAndMode(uid_t uid, gid_t gid,
                                        mode_t mode) = 0;  // uid or gid -1: keep
   virtual absl::Status Sync() = 0;                        // fsync
+
+  // Advisory locks of the open file on ranges of bytes (fcntl(2), "Open file description locks"),
+  // kept until it is closed; NFS 4 carries them between hosts. UNIMPLEMENTED where there are none.
+  // Takes a shared one, without waiting; false: somebody holds an exclusive one there.
+  virtual absl::StatusOr<bool> TryLockShared(int64_t offset, int64_t length) = 0;
+  // Whether another open of the file, in this process too, holds a lock of either kind there.
+  virtual absl::StatusOr<bool> IsLockedByOthers(int64_t offset, int64_t length) = 0;
 };
 
 enum class OpenMode {

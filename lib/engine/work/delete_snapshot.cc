@@ -157,13 +157,18 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
   absl::Status CheckMerges(const VolumeRecord& volume, const ChainView& view, bool in_use) {
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(volume));
     const std::string& directory = share->directory();
+    ASSIGN_OR_RETURN(std::vector<std::string> others,
+                     core_.strays().Of(share->address(), directory, volume.id));
+    std::erase_if(others, [&](const auto& file) { return IndexOf(view.chain, file) >= 0; });
     for (const SurplusRun& run : Surplus(volume)) {
       for (size_t i = run.first; i <= run.last && i < view.chain.size(); ++i) {
         const ChainLink& layer = view.chain[i];
         const ChainLink& below = view.chain[i - 1];
-        RETURN_IF_ERROR(CheckOnlyUser(core_.files(), directory, volume.id, below.file, layer.file));
+        RETURN_IF_ERROR(
+            CheckOnlyUser(core_.files(), directory, volume.id, below.file, layer.file, others));
         const std::string above = i + 1 < view.chain.size() ? view.chain[i + 1].file : "";
-        RETURN_IF_ERROR(CheckOnlyUser(core_.files(), directory, volume.id, layer.file, above));
+        RETURN_IF_ERROR(
+            CheckOnlyUser(core_.files(), directory, volume.id, layer.file, above, others));
         RETURN_IF_ERROR(CheckRoom(*share, layer, below, in_use));
       }
     }

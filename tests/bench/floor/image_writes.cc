@@ -26,6 +26,8 @@ class RecordingFile : public File {
   absl::StatusOr<FileStat> Stat() override { return NotHere(); }
   absl::Status SetOwnerAndMode(uid_t, gid_t, mode_t) override { return NotHere(); }
   absl::Status Sync() override { return NotHere(); }
+  absl::StatusOr<bool> TryLockShared(int64_t, int64_t) override { return NotHere(); }
+  absl::StatusOr<bool> IsLockedByOthers(int64_t, int64_t) override { return NotHere(); }
 
  private:
   FileContent& content_;

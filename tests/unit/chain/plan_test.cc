@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "lib/base/size.h"
 #include "lib/chain/live_plans.h"
 #include "tests/support/matchers.h"
 #include "tests/support/seed.h"
@@ -47,7 +48,8 @@ class PlanMaker {
       case 3:
         return ConvertStep{Text(), Text(), File(), Text(), Text(), Volume(), Size()};
       case 4:
-        return CommitStep{Text(), Text(), Text()};
+        return CommitStep{Text(), Text(), Text(),
+                          random_() % 2 == 0 ? std::nullopt : std::optional<int64_t>(Size())};
       case 5:
         return RepointStep{Text(), Text(), Text(), File()};
       case 6:
@@ -110,6 +112,17 @@ TEST(PlanJsonTest, WhatIsWrittenIsReadBack) {
     ASSERT_OK_AND_ASSIGN(Plan read, PlanFromJson(json));
     ASSERT_EQ(read, plan) << json;
   }
+}
+
+// Written before a commit knew how large its layer was: it may be anything.
+TEST(PlanJsonTest, ACommitOfAnOlderJournalIsBulk) {
+  ASSERT_OK_AND_ASSIGN(Plan plan, PlanFromJson("{\"steps\":[{\"do\":\"commit\",\"share\":\"s\","
+                                               "\"layer\":\"l\",\"base\":\"b\"}],\"undo\":[]}"));
+  ASSERT_EQ(plan.steps.size(), 1u);
+  EXPECT_EQ(plan.steps[0], Step(CommitStep{"s", "l", "b", std::nullopt}));
+  EXPECT_TRUE(IsBulk(plan.steps[0]));
+  EXPECT_FALSE(IsBulk(CommitStep{"s", "l", "b", 16 * kMiB}));
+  EXPECT_TRUE(IsBulk(CommitStep{"s", "l", "b", 16 * kMiB + 1}));
 }
 
 TEST(PlanJsonTest, AnythingElseIsAnErrorAndNotAPlan) {

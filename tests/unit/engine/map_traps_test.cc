@@ -239,7 +239,7 @@ TEST_F(OrderTrapTest, AMiddleSnapshotIsDeletedByCommitThenHeaderThenMapThenUnlin
   watched_->log.Clear();
   ASSERT_OK(engine_.Do(DeleteSnapshotRequest{.snapshot_id = older_}));
   EXPECT_EQ(watched_->log.events(),
-            (std::vector<std::string>{"qemu-img commit", "change " + Layer(newer_),
+            (std::vector<std::string>{"change " + base(), "change " + Layer(newer_),
                                       "rename to " + map(), "remove " + Layer(older_)}));
 }
 
@@ -247,7 +247,7 @@ TEST_F(OrderTrapTest, TheNewestSnapshotIsDeletedByCommitThenMapThenUnlink) {
   watched_->log.Clear();
   ASSERT_OK(engine_.Do(DeleteSnapshotRequest{.snapshot_id = newer_}));
   EXPECT_EQ(watched_->log.events(),
-            (std::vector<std::string>{"qemu-img commit", "rename to " + map(),
+            (std::vector<std::string>{"change " + Layer(older_), "rename to " + map(),
                                       "remove " + Layer(newer_)}));
 }
 

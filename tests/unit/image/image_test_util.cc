@@ -154,5 +154,7 @@ absl::StatusOr<FileStat> MemoryFile::Stat() {
 }
 absl::Status MemoryFile::SetOwnerAndMode(uid_t, gid_t, mode_t) { return absl::OkStatus(); }
 absl::Status MemoryFile::Sync() { return absl::OkStatus(); }
+absl::StatusOr<bool> MemoryFile::TryLockShared(int64_t, int64_t) { return true; }
+absl::StatusOr<bool> MemoryFile::IsLockedByOthers(int64_t, int64_t) { return false; }
 
 }  // namespace cairn::testing

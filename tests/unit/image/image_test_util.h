@@ -77,6 +77,8 @@ class MemoryFile : public File {
   absl::StatusOr<FileStat> Stat() override;
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
   absl::Status Sync() override;
+  absl::StatusOr<bool> TryLockShared(int64_t offset, int64_t length) override;
+  absl::StatusOr<bool> IsLockedByOthers(int64_t offset, int64_t length) override;
 
  private:
   std::string content_;

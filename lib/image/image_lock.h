@@ -1,0 +1,24 @@
+// The locks by which QEMU's programs keep out of one another's way on an image file: shared locks
+// on single bytes that say what an open file is used for and what others must not do meanwhile.
+//
+// They are QEMU's (block/file-posix.c, "image locking"), so that a file that a machine, or any tool
+// of QEMU's, has open is not changed under it, and the other way round. Thread-safe.
+#ifndef CAIRN_LIB_IMAGE_IMAGE_LOCK_H_
+#define CAIRN_LIB_IMAGE_IMAGE_LOCK_H_
+
+#include "absl/status/status.h"
+#include "lib/os/file_system.h"
+
+namespace cairn {
+
+// Takes the locks of one who reads, writes and resizes a file, and lets nobody else write or resize
+// it, until the file is closed. UNIMPLEMENTED when somebody has it open in a way that excludes
+// this, and where the file system has no locks.
+//
+// A merge takes them on the layer too, as `qemu-img commit` does: a machine that reads a raw base
+// as a backing file does not object to writes there, but it does on the layer.
+absl::Status LockImage(File& file);
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_IMAGE_IMAGE_LOCK_H_
