@@ -93,13 +93,13 @@ absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& 
 
 // SQLite keeps rows in the order of rowid. Those that have not ended, which grow and go, stand
 // before 0 and the ended ones after it, one behind the other: among each other the former would
-// leave two thirds of every page empty. A revision is given out once, and there are never more rows
-// than revisions, so it is free, however the rows of earlier versions are numbered.
+// leave two thirds of every page empty.
 absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareOperations() {
-  ASSIGN_OR_RETURN(
-      SqliteStatement put,
-      database_.Prepare("INSERT INTO operations(rowid, id, revision, body, created, volume_id, "
-                        "request_id, ended) VALUES(iif(?7, ?2, -?2), ?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+  ASSIGN_OR_RETURN(SqliteStatement put, database_.Prepare(R"sql(
+    INSERT INTO operations(rowid, id, revision, body, created, volume_id, request_id, ended)
+    VALUES(CASE ?7 WHEN 0 THEN min(0, ifnull((SELECT min(rowid) FROM operations), 0)) - 1
+                   ELSE max(0, ifnull((SELECT max(rowid) FROM operations), 0)) + 1 END,
+           ?1, ?2, ?3, ?4, ?5, ?6, ?7))sql"));
   ASSIGN_OR_RETURN(SqliteStatement remove,
                    database_.Prepare("DELETE FROM operations WHERE id = ?"));
   ASSIGN_OR_RETURN(
