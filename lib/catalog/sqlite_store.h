@@ -49,7 +49,8 @@ class SqliteStore {
   absl::Status PrepareStatements();
   static absl::Status PutOperation(Table& table, const OperationRecord& record,
                                    const std::string& body);
-  absl::StatusOr<Table> PrepareTable(const std::string& name, bool more_columns);
+  absl::StatusOr<Table> PrepareTable(const std::string& name);
+  absl::StatusOr<Table> PrepareOperations();
   absl::Status WriteAll(const std::vector<Changes>& batch);
   template <typename Record>
   static absl::Status WriteTable(Table& table,

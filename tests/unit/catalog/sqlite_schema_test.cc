@@ -22,7 +22,7 @@ constexpr char kSchema1[] = R"sql(
     id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
   CREATE TABLE operations(
     id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
-  INSERT INTO meta(key, value) VALUES('revision', 1000), ('volume_revision', 1);
+  INSERT INTO meta(key, value) VALUES('revision', 205), ('volume_revision', 1);
   PRAGMA user_version = 1;
 )sql";
 
@@ -34,6 +34,8 @@ class SqliteSchemaTest : public ::testing::Test {
     Insert("volumes", "v", 1, RecordToJson(MakeVolume("v")));
     Insert("snapshots", "s", 2, RecordToJson(MakeSnapshot("s", "v")));
     for (int i = 0; i < 200; ++i) {
+      // As after a row was numbered by hand.
+      if (i == 50) Execute("UPDATE operations SET rowid = 230 WHERE id = 'o20'");
       operations_.push_back(random_.Operation("o" + std::to_string(i)));
       if (i < 3) operations_.back().state = OperationState::kRunning;
       if (i == 3) operations_.back().request_id.clear();
@@ -77,7 +79,7 @@ TEST_F(SqliteSchemaTest, Schema1IsBroughtUpToDate) {
   for (int round = 0; round < 2; ++round) {
     EXPECT_NE(catalog->FindVolume("v"), nullptr);
     EXPECT_NE(catalog->FindSnapshot("s"), nullptr);
-    EXPECT_EQ(catalog->revision(), 1000);
+    EXPECT_EQ(catalog->revision(), 205 + round * 40);
     EXPECT_THAT(IdsOf(catalog->UnfinishedOperations()), ElementsAre("o2", "o1", "o0"));
     int64_t revision = 3;
     for (const OperationRecord& operation : operations_) {
@@ -96,6 +98,15 @@ TEST_F(SqliteSchemaTest, Schema1IsBroughtUpToDate) {
     query.page_token = page.next_page_token;
     ASSERT_OK_AND_ASSIGN(page, catalog->ListOperations(query));
     EXPECT_THAT(IdsOf(page.items), ElementsAre("o197", "o196"));
+    // Both kinds can be added to what is there, whatever the rows are numbered.
+    for (int i = 0; i < 20; ++i) {
+      OperationRecord more = MakeOperation("more" + std::to_string(round * 20 + i), "v", 1000);
+      if (i % 2 == 0) more.state = OperationState::kSucceeded;
+      ASSERT_OK(catalog->CommitAndWait(Put(more)));
+      more = *FindOperation(*catalog, more.id);
+      more.state = OperationState::kFailed;
+      ASSERT_OK(catalog->CommitAndWait(Put(more)));
+    }
     catalog.reset();
     ASSERT_OK_AND_ASSIGN(catalog, OpenSqliteCatalog({path_}));
   }
