@@ -14,11 +14,11 @@ namespace cairn {
 namespace {
 
 // Those that leave the files as they are; any other counts as a change.
-constexpr std::array<std::string_view, 7> kReadingCalls = {
-    "Open", "ReadAt", "Stat", "NextData", "List", "RefreshDirectory", "StatFileSystem"};
+constexpr std::array<std::string_view, 8> kReadingCalls = {
+    "Open", "ReadAt", "Stat", "NextData", "IsLocked", "List", "RefreshDirectory", "StatFileSystem"};
 // Those whose error may be UNIMPLEMENTED.
-constexpr std::array<std::string_view, 3> kOptionalCalls = {"Allocate", "CloneFrom",
-                                                            "CopyRangeFrom"};
+constexpr std::array<std::string_view, 4> kOptionalCalls = {"Allocate", "CloneFrom",
+                                                            "CopyRangeFrom", "IsLocked"};
 
 template <typename Names>
 bool Contains(const Names& names, std::string_view name) {
@@ -108,6 +108,10 @@ class FaultyFileSystem::FaultyFile : public File {
   absl::StatusOr<FileStat> Stat() override {
     RETURN_IF_ERROR(state_->Check("Stat", path_));
     return base_->Stat();
+  }
+  absl::StatusOr<bool> IsLocked(int64_t offset, int64_t length) override {
+    RETURN_IF_ERROR(state_->Check("IsLocked", path_));
+    return base_->IsLocked(offset, length);
   }
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override {
     RETURN_IF_ERROR(state_->Check("SetOwnerAndMode", path_));

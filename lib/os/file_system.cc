@@ -51,6 +51,7 @@ class PosixFile : public File {
   absl::Status CloneFrom(File& source) override;
   absl::StatusOr<int64_t> CopyRangeFrom(File& source, int64_t offset, int64_t length) override;
   absl::StatusOr<DataExtent> NextData(int64_t offset) override;
+  absl::StatusOr<bool> IsLocked(int64_t offset, int64_t length) override;
   absl::StatusOr<FileStat> Stat() override;
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
   absl::Status Sync() override;
@@ -148,6 +149,19 @@ absl::StatusOr<FileStat> PosixFile::Stat() {
     return FileError(errno, "fstat", path_);
   }
   return ToFileStat(st);
+}
+
+absl::StatusOr<bool> PosixFile::IsLocked(int64_t offset, int64_t length) {
+  // Of the open file, as qemu's are; a test for an exclusive lock finds shared ones too.
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = offset;
+  lock.l_len = length;
+  if (RetryOnEintr([&] { return fcntl(fd_.get(), F_OFD_GETLK, &lock); }) != 0) {
+    return OptionalCallError(errno, "fcntl", path_);
+  }
+  return lock.l_type != F_UNLCK;
 }
 
 absl::Status PosixFile::SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) {

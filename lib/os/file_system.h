@@ -62,6 +62,9 @@ class File {
   // The next data at or after `offset` (SEEK_DATA, SEEK_HOLE); length 0 when there is none.
   virtual absl::StatusOr<DataExtent> NextData(int64_t offset) = 0;
   virtual absl::StatusOr<FileStat> Stat() = 0;
+  // Whether somebody else, here or on another host, holds a lock (fcntl(2)) on any of these bytes.
+  // An error where it cannot be told.
+  virtual absl::StatusOr<bool> IsLocked(int64_t offset, int64_t length) = 0;
   virtual absl::Status SetOwnerAndMode(uid_t uid, gid_t gid,
                                        mode_t mode) = 0;  // uid or gid -1: keep
   virtual absl::Status Sync() = 0;                        // fsync

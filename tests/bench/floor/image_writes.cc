@@ -23,6 +23,7 @@ class RecordingFile : public File {
   absl::Status CloneFrom(File&) override { return NotHere(); }
   absl::StatusOr<int64_t> CopyRangeFrom(File&, int64_t, int64_t) override { return NotHere(); }
   absl::StatusOr<DataExtent> NextData(int64_t) override { return NotHere(); }
+  absl::StatusOr<bool> IsLocked(int64_t, int64_t) override { return NotHere(); }
   absl::StatusOr<FileStat> Stat() override { return NotHere(); }
   absl::Status SetOwnerAndMode(uid_t, gid_t, mode_t) override { return NotHere(); }
   absl::Status Sync() override { return NotHere(); }

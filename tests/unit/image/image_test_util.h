@@ -75,6 +75,7 @@ class MemoryFile : public File {
   absl::StatusOr<int64_t> CopyRangeFrom(File& source, int64_t offset, int64_t length) override;
   absl::StatusOr<DataExtent> NextData(int64_t offset) override;
   absl::StatusOr<FileStat> Stat() override;
+  absl::StatusOr<bool> IsLocked(int64_t, int64_t) override { return false; }
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
   absl::Status Sync() override;
 
