@@ -77,6 +77,7 @@ class MemoryFile : public File {
   absl::StatusOr<FileStat> Stat() override;
   absl::StatusOr<bool> IsLocked(int64_t, int64_t) override { return false; }
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
+  void StartSync(int64_t, int64_t) override {}
   absl::Status Sync() override;
 
  private:
