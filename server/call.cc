@@ -70,6 +70,7 @@ bool Call::Close(State state, const absl::Status& status, std::function<void()>*
     hook_ = nullptr;
   }
   Log(status);
+  if (table_ != nullptr) table_->Remove(this);
   return true;
 }
 
@@ -125,6 +126,7 @@ absl::Status CallTable::Add(const std::shared_ptr<Call>& call) {
     return Error(Reason::kTooManyCalls,
                  fmt::format("the server has {} calls in hand and takes no more", calls_max_));
   }
+  call->table_ = this;
   calls_[call.get()] = call;
   return absl::OkStatus();
 }

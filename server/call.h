@@ -29,6 +29,8 @@ struct Method {
   CallKind kind = CallKind::kRead;
 };
 
+class CallTable;
+
 class Call : public std::enable_shared_from_this<Call> {
  public:
   // `deadline`: of the caller; InfiniteFuture when it has none.
@@ -57,13 +59,14 @@ class Call : public std::enable_shared_from_this<Call> {
   void AbortByCaller();
 
  protected:
-  // True for exactly one: who then sends the answer. Logs. Drops the hook, which may refer back to
-  // this call.
+  // True for exactly one: who then sends the answer. Logs, and takes the call out of its table.
+  // Drops the hook, which may refer back to this call.
   bool Claim(const absl::Status& status);
   // Sends an error; called by the winner.
   virtual void SendError(const absl::Status& status) = 0;
 
  private:
+  friend class CallTable;
   enum class State { kOpen, kAnswered, kAbandoned };
 
   bool Close(State state, const absl::Status& status, std::function<void()>* hook);
@@ -73,6 +76,7 @@ class Call : public std::enable_shared_from_this<Call> {
   const std::string peer_;
   const absl::Time deadline_;
   const absl::Time start_;
+  CallTable* table_ = nullptr;  // not owned; set when it is added, before anybody else knows it
   mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kOpen;
   absl::Duration hold_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
@@ -80,19 +84,22 @@ class Call : public std::enable_shared_from_this<Call> {
   std::function<void()> hook_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The calls in hand: bounds their number, and ends them when the server stops. Thread-safe.
+// The calls in hand: bounds their number, and ends them when the server stops. A call counts until it
+// is answered: gRPC may tell only much later that the answer is out. Thread-safe.
 class CallTable {
  public:
   explicit CallTable(int calls_max) : calls_max_(calls_max) {}
 
   // TOO_MANY_CALLS when there are as many as may be.
   absl::Status Add(const std::shared_ptr<Call>& call);
-  void Remove(const Call* call);
   // Ends the calls of these kinds.
   void Abort(const absl::Status& status, const std::vector<CallKind>& kinds);
   int size() const;
 
  private:
+  friend class Call;
+  void Remove(const Call* call);
+
   const int calls_max_;
   mutable Mutex mutex_;
   std::map<const Call*, std::weak_ptr<Call>> calls_ ABSL_GUARDED_BY(mutex_);

@@ -49,8 +49,8 @@ class WriterCall : public Call {
 template <typename Response>
 class WriterReactor : public grpc::ServerWriteReactor<Response> {
  public:
-  WriterReactor(CallTable* calls, Method method, const grpc::CallbackServerContext& context)
-      : calls_(calls), call_(std::make_shared<WriterCall<Response>>(method, context, this)) {}
+  WriterReactor(Method method, const grpc::CallbackServerContext& context)
+      : call_(std::make_shared<WriterCall<Response>>(method, context, this)) {}
 
   const std::shared_ptr<WriterCall<Response>>& call() const { return call_; }
 
@@ -67,12 +67,8 @@ class WriterReactor : public grpc::ServerWriteReactor<Response> {
     if (ok) written();  // else OnCancel follows
   }
   void OnCancel() override { call_->AbortByCaller(); }
-  void OnDone() override {
-    calls_->Remove(call_.get());
-    delete this;
-  }
+  void OnDone() override { delete this; }
 
-  CallTable* const calls_;
   const std::shared_ptr<WriterCall<Response>> call_;
   Response message_;
   std::function<void()> written_;
@@ -117,10 +113,8 @@ class ReaderCall : public Call {
 template <typename Request, typename Response>
 class ReaderReactor : public grpc::ServerReadReactor<Request> {
  public:
-  ReaderReactor(CallTable* calls, Method method, const grpc::CallbackServerContext& context,
-                Response* response)
-      : calls_(calls),
-        call_(std::make_shared<ReaderCall<Request, Response>>(method, context, this, response)) {}
+  ReaderReactor(Method method, const grpc::CallbackServerContext& context, Response* response)
+      : call_(std::make_shared<ReaderCall<Request, Response>>(method, context, this, response)) {}
 
   const std::shared_ptr<ReaderCall<Request, Response>>& call() const { return call_; }
 
@@ -136,12 +130,8 @@ class ReaderReactor : public grpc::ServerReadReactor<Request> {
     if (call_->open()) received(ok ? &message_ : nullptr);
   }
   void OnCancel() override { call_->AbortByCaller(); }
-  void OnDone() override {
-    calls_->Remove(call_.get());
-    delete this;
-  }
+  void OnDone() override { delete this; }
 
-  CallTable* const calls_;
   const std::shared_ptr<ReaderCall<Request, Response>> call_;
   Request message_;
   std::function<void(Request*)> received_;
@@ -152,7 +142,7 @@ template <typename Response, typename Request, typename Start>
 grpc::ServerWriteReactor<Response>* ServeWriter(ServiceContext* services, Method method,
                                                 grpc::CallbackServerContext* context,
                                                 const Request* request, Start start) {
-  auto* reactor = new WriterReactor<Response>(&services->calls, method, *context);
+  auto* reactor = new WriterReactor<Response>(method, *context);
   std::shared_ptr<WriterCall<Response>> call = reactor->call();
   absl::Status status = services->calls.Add(call);
   if (status.ok()) {
@@ -168,8 +158,7 @@ template <typename Request, typename Response, typename Start>
 grpc::ServerReadReactor<Request>* ServeReader(ServiceContext* services, Method method,
                                               grpc::CallbackServerContext* context,
                                               Response* response, Start start) {
-  auto* reactor =
-      new ReaderReactor<Request, Response>(&services->calls, method, *context, response);
+  auto* reactor = new ReaderReactor<Request, Response>(method, *context, response);
   std::shared_ptr<ReaderCall<Request, Response>> call = reactor->call();
   absl::Status status = services->calls.Add(call);
   if (status.ok()) {

@@ -18,9 +18,11 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "lib/base/mutex.h"
 #include "server/service_context.h"
 #include "server/status_mapping.h"
 
@@ -35,59 +37,83 @@ inline absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
 template <typename Response>
 class UnaryCall : public Call {
  public:
-  UnaryCall(Method method, const grpc::CallbackServerContext& context,
-            grpc::ServerUnaryReactor* reactor, Response* response)
-      : Call(method, context.peer(), DeadlineOf(context)), reactor_(reactor), response_(response) {}
+  UnaryCall(Method method, grpc::CallbackServerContext* context, Response* response)
+      : Call(method, context->peer(), DeadlineOf(*context)),
+        context_(context),
+        response_(response) {}
 
   // Ends the call; nothing happens if it has ended before.
   void Reply(absl::StatusOr<Response> result) {
     if (!Claim(result.status())) return;
     if (result.ok()) response_->Swap(&*result);
-    reactor_->Finish(ToGrpcStatus(result.status()));
+    Finish(ToGrpcStatus(result.status()));
   }
 
+  // What the reaction returns, once. An answer that is there by then goes out by gRPC's own reactor,
+  // which costs no hop to another thread as the OnDone of any other does.
+  grpc::ServerUnaryReactor* TakeReactor();
+
  private:
-  void SendError(const absl::Status& status) override { reactor_->Finish(ToGrpcStatus(status)); }
+  void SendError(const absl::Status& status) override { Finish(ToGrpcStatus(status)); }
+
+  void Finish(grpc::Status status) {
+    {
+      MutexLock lock(&reactor_mutex_);
+      if (reactor_ == nullptr) {
+        early_ = std::move(status);
+        return;
+      }
+    }
+    reactor_->Finish(std::move(status));
+  }
 
   // gRPC's; gone soon after Finish, which only the winner of Claim calls.
-  grpc::ServerUnaryReactor* const reactor_;
+  grpc::CallbackServerContext* const context_;
   Response* const response_;
+  Mutex reactor_mutex_;
+  // Written once, before anybody finishes with it.
+  grpc::ServerUnaryReactor* reactor_ = nullptr;
+  std::optional<grpc::Status> early_ ABSL_GUARDED_BY(reactor_mutex_);
 };
 
+// Of a call that is answered later.
 template <typename Response>
 class UnaryReactor : public grpc::ServerUnaryReactor {
  public:
-  UnaryReactor(CallTable* calls, Method method, const grpc::CallbackServerContext& context,
-               Response* response)
-      : calls_(calls),
-        call_(std::make_shared<UnaryCall<Response>>(method, context, this, response)) {}
-
-  const std::shared_ptr<UnaryCall<Response>>& call() const { return call_; }
+  explicit UnaryReactor(std::shared_ptr<UnaryCall<Response>> call) : call_(std::move(call)) {}
 
  private:
   void OnCancel() override { call_->AbortByCaller(); }
-  void OnDone() override {
-    calls_->Remove(call_.get());
-    delete this;
-  }
+  void OnDone() override { delete this; }
 
-  CallTable* const calls_;
   const std::shared_ptr<UnaryCall<Response>> call_;
 };
+
+template <typename Response>
+grpc::ServerUnaryReactor* UnaryCall<Response>::TakeReactor() {
+  MutexLock lock(&reactor_mutex_);
+  if (!early_.has_value()) {
+    reactor_ = new UnaryReactor<Response>(
+        std::static_pointer_cast<UnaryCall<Response>>(this->shared_from_this()));
+    return reactor_;
+  }
+  grpc::ServerUnaryReactor* reactor = context_->DefaultReactor();
+  reactor->Finish(*std::move(early_));
+  return reactor;
+}
 
 template <typename Response, typename Request, typename Start>
 grpc::ServerUnaryReactor* ServeUnary(ServiceContext* services, Method method,
                                      grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Start start) {
-  auto* reactor = new UnaryReactor<Response>(&services->calls, method, *context, response);
-  std::shared_ptr<UnaryCall<Response>> call = reactor->call();
+  auto call = std::make_shared<UnaryCall<Response>>(method, context, response);
   absl::Status status = services->calls.Add(call);
   if (status.ok()) {
     absl::StatusOr<Engine*> engine = services->RunningEngine();
     status = engine.ok() ? start(*engine, *request, call) : engine.status();
   }
   if (!status.ok()) call->Reply(std::move(status));
-  return reactor;
+  return call->TakeReactor();
 }
 
 }  // namespace cairn

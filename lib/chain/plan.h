@@ -51,7 +51,8 @@ struct CopyFileStep {
   bool operator==(const CopyFileStep&) const = default;
 };
 
-// The content of a file and of all below it, as one new image.
+// The content of a file and of all below it, as one new image. How, is decided when it is done: by
+// copying the file where its bytes are all of it, else by reading it.
 struct ConvertStep {
   std::string source_share;
   std::string source_file;  // a bare name; or an absolute path when source_share is empty

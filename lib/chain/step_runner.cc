@@ -59,12 +59,14 @@ class Runner {
   }
 
   absl::Status operator()(const ConvertStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     std::string source = step.source_file;
     if (!step.source_share.empty()) {
       ASSIGN_OR_RETURN(std::string from, context_.directory_of(step.source_share));
+      ASSIGN_OR_RETURN(const bool copied, CopyWhole(step, from, directory));
+      if (copied) return absl::OkStatus();
       source = from + "/" + source;
     }
-    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     const std::string temporary = directory + "/" + Temporary(step.file);
     absl::Status status = context_.tool->Convert({.source_path = source,
                                                   .source_format = step.source_format,
@@ -173,6 +175,26 @@ class Runner {
  private:
   FileAbilities Abilities(const std::string& share) const {
     return context_.abilities_of ? context_.abilities_of(share) : kTryAll;
+  }
+
+  // A qcow2 file of a volume whose content lies in it alone is copied as a file, by the share's own
+  // means where it has some. An image of somebody else's is always written anew.
+  absl::StatusOr<bool> CopyWhole(const ConvertStep& step, const std::string& from,
+                                 const std::string& directory) {
+    if (step.source_format != FileFormat::kQcow2 || step.format != VolumeFormat::kQcow2) {
+      return false;
+    }
+    CopyFileOptions options{.source_directory = from,
+                            .source_name = step.source_file,
+                            .target_directory = directory,
+                            .target_name = step.file,
+                            .temporary = Temporary(step.file),
+                            .permissions = context_.permissions,
+                            .allocate = false,
+                            .abilities = Abilities(step.share)};
+    // As after a conversion; the source's may be that of a machine.
+    options.permissions.owner_of_backing = false;
+    return CopyQcow2File(files_, options, step.size_bytes, context_.cancel, context_.progress);
   }
 
   std::string Temporary(const std::string& file) const {

@@ -82,6 +82,14 @@ struct CopyFileOptions {
 absl::Status CopyImageFile(FileSystem& files, const CopyFileOptions& options,
                            const CancelToken& cancel, const ProgressFn& progress);
 
+// A volume of `size_bytes` as the copy of a qcow2 file, made as by CopyImageFile and grown before
+// it gets its name. False, and nothing is made, when a copy of the file would be no such volume
+// (IsWholeQcow2), or when it may be open for writing: then it is qemu-img that must read it, or
+// refuse to.
+absl::StatusOr<bool> CopyQcow2File(FileSystem& files, const CopyFileOptions& options,
+                                   int64_t size_bytes, const CancelToken& cancel,
+                                   const ProgressFn& progress);
+
 }  // namespace cairn
 
 #endif  // CAIRN_LIB_IMAGE_IMAGE_H_

@@ -12,7 +12,8 @@ namespace {
 // one call to the server.
 constexpr int64_t kUsed = 100;
 constexpr int64_t kNotShared = 200;
-constexpr int64_t kFirstChange = 1;  // the first that is not reading
+constexpr int64_t kWrite = 1;
+constexpr int64_t kFirstChange = kWrite;  // the first that is not reading
 constexpr int64_t kPermissions = 4;
 
 absl::Status Take(File& file, int64_t first, int64_t count) {
@@ -34,6 +35,10 @@ absl::Status LockImage(File& file) {
   RETURN_IF_ERROR(Take(file, kNotShared + kFirstChange, kPermissions - kFirstChange));
   RETURN_IF_ERROR(ExpectFree(file, kNotShared, kPermissions));
   return ExpectFree(file, kUsed + kFirstChange, kPermissions - kFirstChange);
+}
+
+absl::StatusOr<bool> IsOpenForWriting(File& file) {
+  return file.IsLockedByOthers(kUsed + kWrite, 1);
 }
 
 }  // namespace cairn

@@ -7,6 +7,7 @@
 #define CAIRN_LIB_IMAGE_IMAGE_LOCK_H_
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "lib/os/file_system.h"
 
 namespace cairn {
@@ -18,6 +19,10 @@ namespace cairn {
 // A merge takes them on the layer too, as `qemu-img commit` does: a machine that reads a raw base
 // as a backing file does not object to writes there, but it does on the layer.
 absl::Status LockImage(File& file);
+
+// Whether a program of QEMU's has the file open for writing, for which qemu-img would refuse to read
+// it. UNIMPLEMENTED where the file system has no locks.
+absl::StatusOr<bool> IsOpenForWriting(File& file);
 
 }  // namespace cairn
 

@@ -75,6 +75,10 @@ absl::Status SetQcow2Backing(File& file, const std::string& backing_file,
 // knows that a backing file is not larger than the image: its end would become visible.
 absl::Status GrowQcow2(File& file, int64_t new_size_bytes);
 
+// Whether a copy of the file can be an image of `size_bytes` of its own: no backing file, nothing
+// that GrowQcow2 would refuse, no bitmaps, no feature that a writer would have to know.
+absl::StatusOr<bool> IsWholeQcow2(File& file, int64_t size_bytes);
+
 // Takes back a growth that nobody has used yet: the header says the former size again; tables that
 // have become larger stay so. Not larger than that: nothing to do.
 absl::Status UngrowQcow2(File& file, int64_t former_size_bytes);

@@ -141,6 +141,15 @@ absl::Status GrowQcow2(File& file, int64_t new_size_bytes) {
   return WriteHeader(file, block);
 }
 
+absl::StatusOr<bool> IsWholeQcow2(File& file, int64_t size_bytes) {
+  ASSIGN_OR_RETURN(const HeaderBlock block, qcow2::ReadHeaderBlock(file));
+  const Qcow2Header& header = block.header;
+  return header.backing_file.empty() && header.data_file.empty() &&
+         header.autoclear_features == 0 && CheckGrowable(block).ok() &&
+         header.virtual_size <= size_bytes &&
+         DivideUp(size_bytes, block.bytes_per_l1_entry()) * 8 <= qcow2::kL1BytesMax;
+}
+
 absl::Status UngrowQcow2(File& file, int64_t former_size_bytes) {
   RETURN_IF_ERROR(CheckVolumeSize("size_bytes", former_size_bytes));
   ASSIGN_OR_RETURN(HeaderBlock block, qcow2::ReadHeaderBlock(file));

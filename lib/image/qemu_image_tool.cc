@@ -51,7 +51,9 @@ class QemuImageTool : public ImageTool {
         "-t",      "writeback",
         "-f",      std::string(FileFormatName(options.source_format)),
         "-O",      std::string(FileFormatName(target_format))};
-    // Out of order is faster, but scatters the clusters of a qcow2 file.
+    // Out of order is faster, but scatters the clusters of a qcow2 file, into which it was not
+    // measured to be faster: a chain of 1 GiB became 600 runs of clusters instead of 2. Nor were
+    // more coroutines than qemu-img's 8, or O_DIRECT.
     if (target_format == FileFormat::kRaw) arguments.push_back("-W");
     arguments.insert(arguments.end(),
                      {"--", QemuPath(options.source_path), QemuPath(options.target_path)});

@@ -115,6 +115,7 @@ class FaultyFileSystem::FaultyFile : public File {
     RETURN_IF_ERROR(state_->Check("SetOwnerAndMode", path_));
     return base_->SetOwnerAndMode(uid, gid, mode);
   }
+  void StartSync(int64_t offset, int64_t length) override { base_->StartSync(offset, length); }
   absl::Status Sync() override {
     RETURN_IF_ERROR(state_->Check("Sync", path_));
     return base_->Sync();

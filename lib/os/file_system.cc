@@ -52,6 +52,7 @@ class PosixFile : public File {
   absl::Status CloneFrom(File& source) override;
   absl::StatusOr<int64_t> CopyRangeFrom(File& source, int64_t offset, int64_t length) override;
   absl::StatusOr<DataExtent> NextData(int64_t offset) override;
+  void StartSync(int64_t offset, int64_t length) override;
   absl::StatusOr<FileStat> Stat() override;
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
   absl::Status Sync() override;
@@ -166,6 +167,11 @@ absl::Status PosixFile::SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) {
   }
   permissions_ = mode;
   return absl::OkStatus();
+}
+
+void PosixFile::StartSync(int64_t offset, int64_t length) {
+  // Without the flags that wait, which would also take the error that fsync is to find.
+  RetryOnEintr([&] { return sync_file_range(fd_.get(), offset, length, SYNC_FILE_RANGE_WRITE); });
 }
 
 absl::Status PosixFile::Sync() {

@@ -64,7 +64,10 @@ class File {
   virtual absl::StatusOr<FileStat> Stat() = 0;
   virtual absl::Status SetOwnerAndMode(uid_t uid, gid_t gid,
                                        mode_t mode) = 0;  // uid or gid -1: keep
-  virtual absl::Status Sync() = 0;                        // fsync
+  // Begins to bring what was written in the range to the disk, and does not wait for it: so that
+  // the disk works while more is made, and Sync has less to wait for. It is Sync that tells errors.
+  virtual void StartSync(int64_t offset, int64_t length) = 0;
+  virtual absl::Status Sync() = 0;  // fsync
 
   // Advisory locks of the open file on ranges of bytes (fcntl(2), "Open file description locks"),
   // kept until it is closed; NFS 4 carries them between hosts. UNIMPLEMENTED where there are none.

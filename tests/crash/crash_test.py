@@ -287,7 +287,7 @@ class CrashTest(unittest.TestCase):
     def test_delete_newest_snapshot(self):
         self.delete_snapshot_at(2, self.points('delete_snapshot', 3))
 
-    def clone_at(self, points, source, blocks):
+    def clone_at(self, points, source, blocks, kind=RAW):
         made = [source]
         held = {s.id: None for s in self.snapshots.ListSnapshots(
             snapshot_service_pb2.ListSnapshotsRequest(volume_id=source), timeout=30).snapshots}
@@ -296,7 +296,7 @@ class CrashTest(unittest.TestCase):
                 operation = self.crash_at(
                     point, ('volumes', 'CreateVolume'),
                     volume_service_pb2.CreateVolumeRequest(
-                        source_volume_id=source, size_bytes=2 * SIZE, format=RAW))
+                        source_volume_id=source, size_bytes=2 * SIZE, format=kind))
                 made.append(operation.volume.id)
                 self.assertEqual(operation.volume.size_bytes, 2 * SIZE)
                 self.assert_volume(made[-1], {**blocks, 100: 0})
@@ -308,6 +308,11 @@ class CrashTest(unittest.TestCase):
         source = self.create(size_bytes=SIZE, format=RAW)
         self.write(source, 2, 5)
         self.clone_at(self.points('create_volume', 2), source, {0: 0, 2: 5})
+
+    def test_clone_qcow2(self):
+        source = self.create(size_bytes=SIZE, format=QCOW2)
+        self.write(source, 2, 5)
+        self.clone_at(self.points('create_volume', 1), source, {0: 0, 2: 5}, QCOW2)
 
     def test_clone_chain(self):
         source, _ = self.chain(QCOW2)

@@ -247,8 +247,9 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     }
   }
 
-  // A raw file with nothing below it is copied as a file, by the server's own means where it can;
-  // what lies in qcow2 or in several layers is read through them.
+  // A raw file with nothing below it is copied as a file, by the server's own means where it can.
+  // Of anything else the step itself decides: a qcow2 file with nothing below it is copied like
+  // that too, the others are read through their layers.
   absl::StatusOr<std::vector<Step>> CopySteps(const VolumeRecord& volume,
                                               const VolumeRecord& source, const std::string& file,
                                               int64_t source_bytes) {

@@ -25,6 +25,7 @@ class RecordingFile : public File {
   absl::StatusOr<DataExtent> NextData(int64_t) override { return NotHere(); }
   absl::StatusOr<FileStat> Stat() override { return NotHere(); }
   absl::Status SetOwnerAndMode(uid_t, gid_t, mode_t) override { return NotHere(); }
+  void StartSync(int64_t, int64_t) override {}
   absl::Status Sync() override { return NotHere(); }
   absl::StatusOr<bool> TryLockShared(int64_t, int64_t) override { return NotHere(); }
   absl::StatusOr<bool> IsLockedByOthers(int64_t, int64_t) override { return NotHere(); }

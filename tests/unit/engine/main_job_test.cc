@@ -90,6 +90,44 @@ TEST_P(MainJobTest, CreatesSnapshotsRevertsClonesExtendsMovesAndDeletes) {
   EXPECT_EQ(engine.Volume(volume), nullptr);
 }
 
+// Without snapshots, the source is one file.
+TEST_P(MainJobTest, ClonesOfOneFileAreItsContentWhateverTheirFormat) {
+  TestEngine engine;
+  constexpr int64_t kSize = 4 * kMiB;
+  const FileFormat from = BaseFileFormat(GetParam());
+  ASSERT_OK_AND_ASSIGN(const std::string source, engine.Create(GetParam(), kSize));
+  QemuWrite(engine.ActivePath(source), from, 65536, 65536, 9);
+  for (const VolumeFormat format :
+       {VolumeFormat::kQcow2, VolumeFormat::kRawSparse, VolumeFormat::kRawThick}) {
+    for (const int64_t size : {int64_t{0}, 3 * kSize}) {
+      auto op = engine.Submit(CreateVolumeRequest{.volume_id = {},
+                                                  .name = "clone",
+                                                  .pool = {},
+                                                  .share = {},
+                                                  .size_bytes = size,
+                                                  .format = format,
+                                                  .labels = {},
+                                                  .source = {VolumeSource::Kind::kVolume, source}});
+      ASSERT_OK(op);
+      ASSERT_OK_AND_ASSIGN(op, engine.Wait((*op)->id));
+      ASSERT_OK((*op)->error);
+      const std::string clone = engine.ActivePath((*op)->volume_id);
+      const FileFormat to = BaseFileFormat(format);
+      const int64_t expected = size == 0 ? kSize : size;
+      EXPECT_EQ(engine.Volume((*op)->volume_id)->size_bytes, expected);
+      EXPECT_TRUE(QemuReads(clone, to, 0, 65536, 0));
+      EXPECT_TRUE(QemuReads(clone, to, 65536, 65536, 9));
+      EXPECT_TRUE(QemuReads(clone, to, expected - 65536, 65536, 0));
+      if (to == FileFormat::kQcow2) {
+        EXPECT_TRUE(QemuCheck(clone));
+      }
+      // A volume of its own.
+      QemuWrite(clone, to, 65536, 65536, 10);
+      EXPECT_TRUE(QemuReads(engine.ActivePath(source), from, 65536, 65536, 9));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, MainJobTest,
                          ::testing::Values(VolumeFormat::kQcow2, VolumeFormat::kRawSparse,
                                            VolumeFormat::kRawThick),

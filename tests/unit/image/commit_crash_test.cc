@@ -40,6 +40,7 @@ class RecordedFile : public File {
   }
   absl::StatusOr<DataExtent> NextData(int64_t offset) override { return base_->NextData(offset); }
   absl::StatusOr<FileStat> Stat() override { return base_->Stat(); }
+  void StartSync(int64_t, int64_t) override {}
   absl::StatusOr<bool> TryLockShared(int64_t, int64_t) override { return true; }
   absl::StatusOr<bool> IsLockedByOthers(int64_t, int64_t) override { return false; }
   absl::Status Allocate(int64_t, int64_t) override { return NotUsed(); }

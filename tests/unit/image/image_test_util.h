@@ -76,6 +76,7 @@ class MemoryFile : public File {
   absl::StatusOr<DataExtent> NextData(int64_t offset) override;
   absl::StatusOr<FileStat> Stat() override;
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override;
+  void StartSync(int64_t, int64_t) override {}
   absl::Status Sync() override;
   absl::StatusOr<bool> TryLockShared(int64_t offset, int64_t length) override;
   absl::StatusOr<bool> IsLockedByOthers(int64_t offset, int64_t length) override;

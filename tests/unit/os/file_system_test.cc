@@ -1,5 +1,6 @@
 #include "lib/os/file_system.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -212,6 +213,36 @@ TEST_F(FileSystemTest, NextDataEndsWithTheFile) {
   EXPECT_EQ(file->NextData(0)->length, 1);
   EXPECT_EQ(file->NextData(1)->length, 0);
   EXPECT_EQ(file->NextData(kMiB)->length, 0);
+}
+
+TEST_F(FileSystemTest, LocksOfOthersOnThoseBytesAreSeen) {
+  auto file = MustOpen("f", OpenMode::kCreate);
+  auto reader = MustOpen("f", OpenMode::kRead);
+  const UniqueFd other(open(dir_.File("f").c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_FALSE(*file->IsLockedByOthers(100, 2));
+  for (const short type : {F_RDLCK, F_WRLCK}) {
+    struct flock lock {};
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = 101;
+    lock.l_len = 1;
+    ASSERT_EQ(fcntl(other.get(), F_OFD_SETLK, &lock), 0) << strerror(errno);
+    for (const auto& asking : {file.get(), reader.get()}) {
+      EXPECT_TRUE(*asking->IsLockedByOthers(101, 1));
+      EXPECT_TRUE(*asking->IsLockedByOthers(100, 2));
+      EXPECT_FALSE(*asking->IsLockedByOthers(100, 1));
+      EXPECT_FALSE(*asking->IsLockedByOthers(102, 100));
+    }
+  }
+}
+
+TEST_F(FileSystemTest, StartSyncLeavesTheContentAsItIs) {
+  auto file = MustOpen("f", OpenMode::kCreate);
+  EXPECT_OK(file->WriteAt(0, "abc"));
+  file->StartSync(0, 3);
+  file->StartSync(kMiB, 3);  // where nothing is
+  EXPECT_OK(file->Sync());
+  EXPECT_EQ(ReadFile(dir_.File("f")), "abc");
 }
 
 TEST_F(FileSystemTest, RenameReplacesAndRemoveCanBeDoneTwice) {
