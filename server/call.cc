@@ -101,18 +101,19 @@ void Call::Log(const absl::Status& status) {
   absl::Duration took = absl::Now() - start_;
   std::vector<LogField> fields;
   bool slow = false;
+  auto level = spdlog::level::debug;
   {
     MutexLock lock(&mutex_);
     bool measured = method_.kind == CallKind::kRead || method_.kind == CallKind::kChange;
     slow = measured && took > kSlow + hold_;
-    fields = notes_;
+    level = LevelOf(method_.kind, status.code(), slow);
+    if (!LogEnabled(level)) return;
+    fields = {{"method", std::string(method_.name)},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"ms", fmt::format("{:.1f}", absl::ToDoubleMilliseconds(took))},
+              {"peer", peer_}};
+    fields.insert(fields.end(), notes_.begin(), notes_.end());
   }
-  auto level = LevelOf(method_.kind, status.code(), slow);
-  if (!LogEnabled(level)) return;
-  fields.insert(fields.begin(), {{"method", std::string(method_.name)},
-                                 {"code", absl::StatusCodeToString(status.code())},
-                                 {"ms", fmt::format("{:.1f}", absl::ToDoubleMilliseconds(took))},
-                                 {"peer", peer_}});
   if (!status.ok()) {
     fields.emplace_back("reason", ReasonText(status));
     fields.emplace_back("error", Describe(status));
