@@ -90,13 +90,13 @@ class OperationsTest : public ::testing::Test {
   absl::StatusOr<OperationPtr> Cancel(const std::string& id) {
     return Await<absl::StatusOr<OperationPtr>>([&](auto done) { engine_->Cancel(id, done); });
   }
-  // A qcow2 volume, and a copy of it that stands at the closed gate.
+  // A qcow2 volume, and a copy of it, in another format, that stands at the closed gate.
   OperationPtr StartCopy() {
     auto source = engine_.Create(VolumeFormat::kQcow2, kMiB);
     EXPECT_OK(source);
     source_ = *source;
     gate_.Close();
-    auto op = engine_.Submit(NewVolume(VolumeFormat::kQcow2, 0, FromVolume(source_)));
+    auto op = engine_.Submit(NewVolume(VolumeFormat::kRawSparse, 0, FromVolume(source_)));
     EXPECT_OK(op);
     gate_.AwaitArrival();
     return *op;
