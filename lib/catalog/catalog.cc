@@ -1,28 +1,17 @@
 #include "lib/catalog/catalog.h"
 
+#include <memory>
 #include <utility>
 
-#include "lib/base/mutex.h"
+#include "lib/catalog/commit_outcome.h"
 
 namespace cairn {
 
 absl::Status Catalog::CommitAndWait(Transaction transaction) {
-  // Shared: the catalog's thread may still be inside NotifyOne when the waiter is gone.
-  struct Outcome {
-    Mutex mutex;
-    CondVar ended;
-    std::optional<absl::Status> status ABSL_GUARDED_BY(mutex);
-  };
-  auto outcome = std::make_shared<Outcome>();
-  Commit(std::move(transaction), [outcome](absl::Status status) {
-    MutexLock lock(&outcome->mutex);
-    outcome->status = std::move(status);
-    outcome->ended.NotifyOne();
-  });
-  MutexLock lock(&outcome->mutex);
-  while (!outcome->status.has_value()) outcome->ended.Wait(&outcome->mutex);
-  // Moved, not shared: reference counts inside abseil are invisible to the thread sanitizer.
-  return *std::move(outcome->status);
+  auto outcome = std::make_shared<CommitOutcome>();
+  Commit(std::move(transaction),
+         [outcome](absl::Status status) { outcome->Set(std::move(status)); });
+  return outcome->Wait();
 }
 
 }  // namespace cairn

@@ -28,7 +28,8 @@ class Runner {
                                .backing_format = {},
                                .permissions = context_.permissions,
                                .abilities = Abilities(step.share),
-                               .sync_directory = !context_.synced_by_next};
+                               .sync_directory = !context_.synced_by_next,
+                               .before_name = context_.before_name};
     if (!step.backing_file.empty()) {
       options.backing_format = FileFormatName(step.backing_format);
       options.preallocate_metadata = false;

@@ -23,6 +23,7 @@ struct StepContext {
   std::function<FileAbilities(const std::string& share)> abilities_of;
   FilePermissions permissions;
   bool preallocate_metadata = true;
+  std::function<absl::Status()> before_name;  // of a MakeImageStep: see CreateImageOptions
   bool synced_by_next = false;  // the step that follows makes new names last: see IsSyncedByNext
   std::string operation_id;     // names the temporary files: ".<name>.tmp-<operation-id>"
   CancelToken cancel;

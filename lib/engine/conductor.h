@@ -87,12 +87,18 @@ class Conductor {
                    int tries_left);
   void DropAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
                   const absl::Status& why);
+  void Retry(const std::shared_ptr<Submission>& submission, const LivePtr& op,
+             const absl::Status& why, int tries_left);
   absl::Status JournalAtOnce(LiveOperation& op);
+  static bool BeginsWithFile(const Plan& plan);
+  void BeginWithFile(const std::shared_ptr<Submission>& submission, const LivePtr& op,
+                     int tries_left);
   void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
   absl::Status CheckShares(const LiveOperation& op) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
   void Enqueue(const LivePtr& op, std::vector<LockKey> locks);
   void AddLive(const LivePtr& op);
+  void RemoveLive(const LiveOperation& op);
 
   // Carrying out (conductor_run.cc).
   void Dispatch(const LivePtr& op);
@@ -122,6 +128,14 @@ class Conductor {
   static void LogEnd(const OperationRecord& ended);
   void Park(const LivePtr& op, const absl::Status& why);
   void Resume(const LivePtr& op);  // on the control executor
+  // What goes into the journal at once, and the volumes in it as they were.
+  struct Entry {
+    Transaction records;
+    std::map<std::string, VolumePtr> before;
+  };
+  absl::StatusOr<Entry> MakeEntry(LiveOperation& op, const std::function<void(Transaction&)>& fill,
+                                  const std::function<void(OperationRecord&)>& change = {}) const;
+  void Account(const Entry& entry) const;
   absl::Status Commit(LiveOperation& op, const std::function<void(Transaction&)>& fill,
                       const std::function<void(OperationRecord&)>& change = {});
   absl::Status FailPoint(const LiveOperation& op, std::string_view place) const;

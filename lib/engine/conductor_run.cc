@@ -46,27 +46,9 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
   constexpr int kTries = 100;
   absl::Status status;
   for (int i = 0; i < kTries; ++i) {
-    Transaction transaction;
-    fill(transaction);
-    OperationPtr present;
-    if (op.journalled) {
-      ASSIGN_OR_RETURN(present, core_->catalog().FindOperation(op.id));
-    }
-    {
-      MutexLock lock(&op.mutex);
-      if (present != nullptr) op.record.revision = present->revision;
-      transaction.put_operations.push_back(op.record);
-    }
-    if (change) change(transaction.put_operations.back());
-    std::map<std::string, VolumePtr> before{{op.volume_id, nullptr}};
-    for (const VolumeRecord& volume : transaction.put_volumes) before[volume.id] = nullptr;
-    for (auto& [id, volume] : before) volume = core_->catalog().FindVolume(id);
-    status = core_->catalog().CommitAndWait(std::move(transaction));
-    if (status.ok()) {
-      for (const auto& [id, volume] : before) {
-        core_->Account(volume, core_->catalog().FindVolume(id));
-      }
-    }
+    ASSIGN_OR_RETURN(Entry entry, MakeEntry(op, fill, change));
+    status = core_->catalog().CommitAndWait(std::move(entry.records));
+    if (status.ok()) Account(entry);
     if (!HasReason(status, Reason::kRevisionMismatch)) break;
     if (!op.journalled) break;  // it is to be admitted anew
   }
@@ -75,6 +57,33 @@ absl::Status Conductor::Commit(LiveOperation& op, const std::function<void(Trans
     change(op.record);
   }
   return status;
+}
+
+absl::StatusOr<Conductor::Entry> Conductor::MakeEntry(
+    LiveOperation& op, const std::function<void(Transaction&)>& fill,
+    const std::function<void(OperationRecord&)>& change) const {
+  Entry entry;
+  fill(entry.records);
+  OperationPtr present;
+  if (op.journalled) {
+    ASSIGN_OR_RETURN(present, core_->catalog().FindOperation(op.id));
+  }
+  {
+    MutexLock lock(&op.mutex);
+    if (present != nullptr) op.record.revision = present->revision;
+    entry.records.put_operations.push_back(op.record);
+  }
+  if (change) change(entry.records.put_operations.back());
+  entry.before[op.volume_id] = nullptr;
+  for (const VolumeRecord& volume : entry.records.put_volumes) entry.before[volume.id] = nullptr;
+  for (auto& [id, volume] : entry.before) volume = core_->catalog().FindVolume(id);
+  return entry;
+}
+
+void Conductor::Account(const Entry& entry) const {
+  for (const auto& [id, volume] : entry.before) {
+    core_->Account(volume, core_->catalog().FindVolume(id));
+  }
 }
 
 // To the threads on which it belongs.
@@ -294,8 +303,13 @@ StepContext Conductor::ContextOf(LiveOperation& op, bool cancellable) {
   context.tool = &core_->tool();
   context.directory_of = [this](const std::string& share) { return core_->DirectoryOf(share); };
   context.abilities_of = [this](const std::string& share) { return core_->AbilitiesOf(share); };
-  VolumePtr volume = core_->catalog().FindVolume(op.volume_id);
-  auto pool = core_->PoolNamed(volume == nullptr ? "" : volume->pool);
+  std::string pool_name;
+  if (VolumePtr volume = core_->catalog().FindVolume(op.volume_id); volume != nullptr) {
+    pool_name = volume->pool;
+  } else if (!op.admitted.put_volumes.empty()) {
+    pool_name = op.admitted.put_volumes.front().pool;
+  }
+  auto pool = core_->PoolNamed(pool_name);
   if (pool.ok()) {
     context.permissions = core_->PermissionsOf(**pool);
     context.preallocate_metadata = (*pool)->options().qcow2_preallocation_metadata;
@@ -465,12 +479,10 @@ void Conductor::Conclude(const LivePtr& op) {
       (*share)->RefreshCapacity().IgnoreError();  // the next probe does it otherwise
     }
   }
+  RemoveLive(*op);
   ReceiverFn arrived;
   {
     MutexLock lock(&mutex_);
-    live_.erase(op->id);
-    auto [begin, end] = by_volume_.equal_range(op->volume_id);
-    by_volume_.erase(std::find_if(begin, end, [&](const auto& e) { return e.second == op->id; }));
     if (auto it = receivers_.find(op->id); it != receivers_.end()) {
       arrived = std::move(it->second);
       receivers_.erase(it);

@@ -233,6 +233,13 @@ void Conductor::AddLive(const LivePtr& op) {
   by_volume_.emplace(op->volume_id, op->id);
 }
 
+void Conductor::RemoveLive(const LiveOperation& op) {
+  MutexLock lock(&mutex_);
+  live_.erase(op.id);
+  auto [begin, end] = by_volume_.equal_range(op.volume_id);
+  by_volume_.erase(std::find_if(begin, end, [&](const auto& e) { return e.second == op.id; }));
+}
+
 absl::StatusOr<OperationPtr> Conductor::Get(const std::string& operation_id) const {
   if (LivePtr live = FindLive(operation_id); live != nullptr) return live->Seen();
   ASSIGN_OR_RETURN(OperationPtr ended, core_->catalog().FindOperation(operation_id));

@@ -99,11 +99,13 @@ class WorkOn : public Work {
   // Puts a changed copy of the record, if it is there; or changes the one that is put already.
   template <typename F>
   void ChangeVolume(const std::string& id, Transaction& records, F&& change) const {
-    Change(id, records.put_volumes, [&] { return core_.catalog().FindVolume(id); }, change);
+    Change(
+        id, records.put_volumes, [&] { return core_.catalog().FindVolume(id); }, change);
   }
   template <typename F>
   void ChangeSnapshot(const std::string& id, Transaction& records, F&& change) const {
-    Change(id, records.put_snapshots, [&] { return core_.catalog().FindSnapshot(id); }, change);
+    Change(
+        id, records.put_snapshots, [&] { return core_.catalog().FindSnapshot(id); }, change);
   }
   // While the operation runs the volume says so, and at its end it is as `state` says.
   void Enter(const std::string& id, VolumeState state, Transaction& records) const {

@@ -50,6 +50,7 @@ absl::Status CreateImage(FileSystem& files, const std::string& directory, const 
   file_options.temporary = temporary;
   file_options.permissions = options.permissions;
   file_options.sync_directory = options.sync_directory;
+  file_options.before_name = options.before_name;
   if (!options.backing_file.empty()) {
     file_options.owner_from = directory + "/" + options.backing_file;
   }

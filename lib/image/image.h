@@ -47,6 +47,8 @@ struct CreateImageOptions {
   FilePermissions permissions;
   FileAbilities abilities = kTryAll;  // of the share
   bool sync_directory = true;         // false: the caller does, before it says that the name lasts
+  // Called when all is there but the name; what it returns as an error is the end. Empty: nothing is.
+  std::function<absl::Status()> before_name;
 };
 // Makes `<directory>/<temporary>`, fsyncs it and renames it to `<directory>/<name>` (fsyncing the
 // directory): the name appears complete or not at all. An existing `name` is replaced (recovery

@@ -76,6 +76,7 @@ absl::Status MakeNewFile(FileSystem& files, const NewFileOptions& options,
   const std::string temporary = options.directory + "/" + options.temporary;
   const std::string path = options.directory + "/" + options.name;
   absl::Status status = WriteTemporary(files, temporary, options, write);
+  if (status.ok() && options.before_name) status = options.before_name();
   if (status.ok()) status = files.Rename(temporary, path);
   if (!status.ok()) {
     // The first error is the one to tell; a leftover temporary is found and removed at recovery.

@@ -28,6 +28,7 @@ struct NewFileOptions {
   FilePermissions permissions;
   std::string owner_from;  // path of the file whose owner `owner_of_backing` takes; empty: none
   bool sync_directory = true;
+  std::function<absl::Status()> before_name;
 };
 
 // Creates the temporary file, has `write` fill it, gives it its permissions, fsyncs it and renames

@@ -30,8 +30,8 @@ PROCESSES = {'fork', 'vfork', 'clone', 'clone3', 'execve'}
 DIRECTORY_READS = {'getdents64'}
 SYNCS = {'fsync', 'fdatasync', 'sync_file_range', 'syncfs'}
 # On files, without the catalog's, whose pages and locks are SQLite's affair.
-FILES = {'openat', 'close', 'newfstatat', 'fstat', 'statx', 'fchmod', 'fchown', 'ftruncate', 'fallocate',
-         'pread64', 'rename', 'renameat', 'renameat2', 'unlink', 'unlinkat', 'statfs',
+FILES = {'openat', 'close', 'newfstatat', 'fstat', 'statx', 'fchmod', 'fchown', 'ftruncate',
+         'fallocate', 'pread64', 'rename', 'renameat', 'renameat2', 'unlink', 'unlinkat', 'statfs',
          'fstatfs', 'lseek', 'mkdir', 'access', 'readlink'} | SYNCS | DIRECTORY_READS
 # With the syncs.
 CREATE_SYNCS, CREATE_FILES = 4, 18
@@ -48,8 +48,9 @@ class SyscallsTest(unittest.TestCase):
         self.snapshots = snapshot_service_pb2_grpc.SnapshotServiceStub(self.server.channel)
 
     def create(self):
-        return self.volumes.CreateVolume(volume_service_pb2.CreateVolumeRequest(
-            size_bytes=1 << 30, format=volume_pb2.VOLUME_FORMAT_QCOW2, wait=WAIT)).operation.volume.id
+        made = self.volumes.CreateVolume(volume_service_pb2.CreateVolumeRequest(
+            size_bytes=1 << 30, format=volume_pb2.VOLUME_FORMAT_QCOW2, wait=WAIT))
+        return made.operation.volume.id
 
     def count(self, change):
         """How many calls of each name one change makes, rounded down: what the server does besides,

@@ -76,7 +76,8 @@ TEST_F(ShareOutageTest, ItHealsWhenTheServerAnswersAgain) {
 
 TEST_F(ShareOutageTest, TasksThatWaitAreRefusedAndThoseThatHangAreAbandonedThenRun) {
   files_.Stall(dir_.path());
-  constexpr int kTasks = 10;  // more than the lane has threads
+  constexpr int kThreads = 16;
+  constexpr int kTasks = 40;
   std::atomic<int> refused{0};
   std::atomic<int> abandoned{0};
   std::atomic<int> worked{0};
@@ -91,14 +92,14 @@ TEST_F(ShareOutageTest, TasksThatWaitAreRefusedAndThoseThatHangAreAbandonedThenR
   }
   ASSERT_TRUE(AwaitState(ShareState::kUnreachable));
   ASSERT_TRUE(TendUntil([&] { return refused + abandoned == kTasks; }));
-  EXPECT_EQ(abandoned, 4);  // one for each thread
+  EXPECT_EQ(abandoned, kThreads);
   EXPECT_EQ(worked, 0);
   EXPECT_FALSE(share_->Submit(Lane::kFast, {.run = [](const absl::Status&) {}}).ok());
   files_.Resume();
   // They hang in the look at the root, before the work; after it the share's state decides.
   ASSERT_TRUE(TendUntil([&] { return refused + worked == kTasks; }));
   ASSERT_TRUE(AwaitState(ShareState::kOnline));
-  EXPECT_EQ(abandoned, 4);
+  EXPECT_EQ(abandoned, kThreads);
 }
 
 TEST_F(ShareOutageTest, MetadataWorkThatHangsBringsTheNextProbeForward) {
