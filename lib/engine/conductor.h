@@ -5,8 +5,8 @@
 //   Submit -> Admit (memory) -> journalled QUEUED -> its locks are granted -> on the share's lane:
 //   MakePlan -> journalled RUNNING with the plan -> each step -> journalled end with the records.
 // Where nothing is ahead of it and its plan is quickly made (Work::PlansAtOnce) the first two entries
-// are one, and what has no steps is journalled once, ended. What cannot be planned is journalled as
-// QUEUED all the same, so that it fails as an operation.
+// are one, and what has no steps is journalled once, ended. What cannot be planned, or not in a moment,
+// is journalled as QUEUED all the same, so that it fails, or waits, as an operation.
 // Before the step at plan.no_return the journal says that it can only go forward. A failure before
 // that undoes what was done; one after it leaves the records saying so. An outage of the share
 // parks the operation until the share is back. Between the durable steps stand the fail points
@@ -49,6 +49,9 @@ class Conductor {
   OperationWatchers& watchers() { return watchers_; }
   LockQueue& locks() { return locks_; }
   Executor& control() { return control_; }
+  // Answers those whose planning takes long, as on a share that does not answer: they are journalled
+  // without their plan. To be called a few times a second.
+  void QueueSlowPlans();
 
   // Start-up: queues what the journal has unfinished, in its order, before anything new.
   absl::Status TakeUpUnfinished();
@@ -74,6 +77,24 @@ class Conductor {
     std::string asked;  // the request as JSON, before anything is filled in
     OperationCallback done;
   };
+  // What is to be planned before it is journalled. Whoever takes it out of kPlanning answers it.
+  enum class AtOnceState {
+    kPlanning,
+    kJournalling,  // by its lane's thread, which has planned it
+    kQueued,       // without its plan, which takes long
+    kRefused,
+  };
+  struct AtOnce {
+    std::shared_ptr<Submission> submission;
+    LivePtr op;
+    int tries_left = 0;
+    absl::Time since;
+    std::atomic<AtOnceState> state{AtOnceState::kPlanning};
+    // Of what is queued: its entry in the journal, and the lane's thread. The second goes on.
+    std::atomic<int> arrived{0};
+    absl::Status journalled;
+    absl::Status handed;
+  };
   // kLeft: whoever brings what it waits for carries it on.
   enum class Outcome { kDone, kOtherThreads, kLeft };
 
@@ -82,17 +103,16 @@ class Conductor {
   void AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left);
   void Journalled(const std::shared_ptr<Submission>& submission, const LivePtr& op);
   // For what holds its locks already (conductor_at_once.cc).
-  void HandAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op, int tries_left);
-  void BeginAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                   int tries_left);
-  void DropAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                  const absl::Status& why);
-  void Retry(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-             const absl::Status& why, int tries_left);
+  void HandAtOnce(std::shared_ptr<Submission> submission, LivePtr op, int tries_left);
+  void DropAtOnce(const std::shared_ptr<AtOnce>& begin, const absl::Status& why);
+  void BeginAtOnce(const std::shared_ptr<AtOnce>& begin);
   absl::Status JournalAtOnce(LiveOperation& op);
   static bool BeginsWithFile(const Plan& plan);
-  void BeginWithFile(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                     int tries_left);
+  void BeginWithFile(const std::shared_ptr<AtOnce>& begin);
+  void Retry(const AtOnce& begin, const absl::Status& why);
+  bool Claim(const std::shared_ptr<AtOnce>& begin, AtOnceState state);
+  void QueueInstead(const std::shared_ptr<AtOnce>& begin);
+  void ArriveInQueue(const std::shared_ptr<AtOnce>& begin);
   void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
   absl::Status CheckShares(const LiveOperation& op) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
@@ -108,6 +128,7 @@ class Conductor {
   absl::StatusOr<Outcome> Forward(LiveOperation& op);
   absl::Status PlanAndJournal(LiveOperation& op);
   absl::Status MakePlan(LiveOperation& op);
+  void ShowPlan(LiveOperation& op);
   void Begin(LiveOperation& op, Transaction& records);
   static bool CrossesAtOnce(const LiveOperation& op);
   absl::StatusOr<Outcome> Steps(LiveOperation& op);
@@ -183,6 +204,7 @@ class Conductor {
   std::map<std::string, std::vector<std::shared_ptr<Submission>>> by_request_id_
       ABSL_GUARDED_BY(mutex_);  // being journalled
   std::map<std::string, ReceiverFn> receivers_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<AtOnce>> planning_ ABSL_GUARDED_BY(mutex_);
   int executing_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -6,7 +6,9 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "absl/time/clock.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
 #include "lib/catalog/commit_outcome.h"
@@ -15,54 +17,76 @@
 namespace cairn {
 
 // `op` holds its locks, and nobody knows of it yet.
-void Conductor::HandAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                           int tries_left) {
+void Conductor::HandAtOnce(std::shared_ptr<Submission> submission, LivePtr op, int tries_left) {
+  auto begin = std::make_shared<AtOnce>();
+  begin->submission = std::move(submission);
+  begin->op = op;
+  begin->tries_left = tries_left;
+  begin->since = absl::Now();
+  op->taken = op->granted = true;
+  {
+    MutexLock lock(&mutex_);
+    planning_.insert(begin);
+  }
   Task task;
-  task.run = [this, submission, op, tries_left](const absl::Status& admitted) {
-    if (!admitted.ok()) return DropAtOnce(submission, op, admitted);
-    Counted([&] { BeginAtOnce(submission, op, tries_left); });
+  task.run = [this, begin](const absl::Status& admitted) {
+    if (!admitted.ok()) return DropAtOnce(begin, admitted);
+    Counted([&] { BeginAtOnce(begin); });
   };
-  task.abandoned = [this, submission, op](const absl::Status& why) {
-    if (!op->answered.exchange(true)) return Answer(submission, why);
-    ShowAbandoned(*op, why);
+  task.abandoned = [this, begin](const absl::Status& why) {
+    if (Claim(begin, AtOnceState::kRefused)) return Answer(begin->submission, why);
+    ShowAbandoned(*begin->op, why);
   };
   absl::Status handed = Hand(op, std::move(task));
-  if (!handed.ok()) DropAtOnce(submission, op, handed);
+  if (!handed.ok()) DropAtOnce(begin, handed);
 }
 
-void Conductor::DropAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                           const absl::Status& why) {
-  locks_.Release(op->ticket);
-  if (!op->answered.exchange(true)) Answer(submission, why);
+// False when somebody else has.
+bool Conductor::Claim(const std::shared_ptr<AtOnce>& begin, AtOnceState state) {
+  AtOnceState planning = AtOnceState::kPlanning;
+  if (!begin->state.compare_exchange_strong(planning, state)) return false;
+  MutexLock lock(&mutex_);
+  planning_.erase(begin);
+  return true;
 }
 
-void Conductor::BeginAtOnce(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                            int tries_left) {
+// The lane does not do it.
+void Conductor::DropAtOnce(const std::shared_ptr<AtOnce>& begin, const absl::Status& why) {
+  const bool own = Claim(begin, AtOnceState::kRefused);
+  if (begin->state == AtOnceState::kQueued) {
+    begin->handed = why;
+    return ArriveInQueue(begin);
+  }
+  locks_.Release(begin->op->ticket);
+  if (own) Answer(begin->submission, why);
+}
+
+void Conductor::BeginAtOnce(const std::shared_ptr<AtOnce>& begin) {
+  const LivePtr& op = begin->op;
   const absl::Status planned = MakePlan(*op);
   if (stopping()) {
-    return DropAtOnce(submission, op,
-                      Error(Reason::kShuttingDown, "the server is stopping; try again"));
+    return DropAtOnce(begin, Error(Reason::kShuttingDown, "the server is stopping; try again"));
   }
-  if (op->answered.exchange(true)) return locks_.Release(op->ticket);
-  op->taken = op->granted = true;
+  if (!Claim(begin, AtOnceState::kJournalling)) return DropAtOnce(begin, absl::OkStatus());
   op->planned = planned.ok();
   op->crossed = op->planned && CrossesAtOnce(*op);
-  if (op->planned && BeginsWithFile(op->plan)) return BeginWithFile(submission, op, tries_left);
-  const bool ends = planned.ok() && op->plan.steps.empty();
+  if (op->planned) ShowPlan(*op);
+  if (op->planned && BeginsWithFile(op->plan)) return BeginWithFile(begin);
+  const bool ends = op->planned && op->plan.steps.empty();
   const absl::Status journalled =
-      planned.ok() ? JournalAtOnce(*op)
-                   : Commit(*op, [&](Transaction& records) { records = op->admitted; });
-  if (!journalled.ok()) return Retry(submission, op, journalled, tries_left);
+      op->planned ? JournalAtOnce(*op)
+                  : Commit(*op, [&](Transaction& records) { records = op->admitted; });
+  if (!journalled.ok()) return Retry(*begin, journalled);
   op->journalled = true;
   op->admitted = {};
   if (ends) {
     locks_.Release(op->ticket);
     op->work.reset();  // gives back what it holds
-    Journalled(submission, op);
+    Journalled(begin->submission, op);
     return LogEnd(*op->Seen());
   }
   AddLive(op);
-  Journalled(submission, op);
+  Journalled(begin->submission, op);
   if (op->planned) {
     if (absl::Status hit = FailPoint(*op, "planned"); !hit.ok()) return Fail(op, hit);
   }
@@ -70,13 +94,56 @@ void Conductor::BeginAtOnce(const std::shared_ptr<Submission>& submission, const
 }
 
 // It could not be journalled, and nothing of it is left.
-void Conductor::Retry(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                      const absl::Status& why, int tries_left) {
-  locks_.Release(op->ticket);
-  if (HasReason(why, Reason::kRevisionMismatch) && tries_left > 0) {
-    return AdmitAndJournal(submission, tries_left - 1);
+void Conductor::Retry(const AtOnce& begin, const absl::Status& why) {
+  locks_.Release(begin.op->ticket);
+  if (HasReason(why, Reason::kRevisionMismatch) && begin.tries_left > 0) {
+    return AdmitAndJournal(begin.submission, begin.tries_left - 1);
   }
-  Answer(submission, Annotate(why, "the operation could not be journalled"));
+  Answer(begin.submission, Annotate(why, "the operation could not be journalled"));
+}
+
+void Conductor::QueueSlowPlans() {
+  constexpr absl::Duration kPatience = absl::Milliseconds(200);
+  const absl::Time now = absl::Now();
+  std::vector<std::shared_ptr<AtOnce>> slow;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& begin : planning_) {
+      if (now - begin->since >= kPatience) slow.push_back(begin);
+    }
+  }
+  for (const auto& begin : slow) {
+    if (Claim(begin, AtOnceState::kQueued)) QueueInstead(begin);
+  }
+}
+
+// Its lane's thread may still be planning it, and goes on with it when it comes back.
+void Conductor::QueueInstead(const std::shared_ptr<AtOnce>& begin) {
+  Transaction records = begin->op->admitted;
+  records.put_operations.push_back(*begin->op->Seen());
+  core_->catalog().Commit(std::move(records), [this, begin](absl::Status status) {
+    if (status.ok()) {
+      AddLive(begin->op);
+      Journalled(begin->submission, begin->op);
+    }
+    begin->journalled = std::move(status);
+    ArriveInQueue(begin);
+  });
+}
+
+void Conductor::ArriveInQueue(const std::shared_ptr<AtOnce>& begin) {
+  if (begin->arrived.fetch_add(1) == 0) return;
+  const LivePtr& op = begin->op;
+  if (!begin->journalled.ok()) return Retry(*begin, begin->journalled);
+  op->journalled = true;
+  op->admitted = {};
+  if (begin->handed.ok()) return Dispatch(op);
+  control_
+      .Submit({.run =
+                   [this, begin](const absl::Status& admitted) {
+                     if (admitted.ok()) Refused(begin->op, begin->handed);
+                   }})
+      .IgnoreError();  // refused only while stopping: the journal has it
 }
 
 // A new file under a temporary name means nothing: it may come into being while its plan is on its
@@ -89,20 +156,19 @@ bool Conductor::BeginsWithFile(const Plan& plan) {
 
 // The file gets its name when the plan is durable. The caller is answered then, too, whatever the
 // share does meanwhile.
-void Conductor::BeginWithFile(const std::shared_ptr<Submission>& submission, const LivePtr& op,
-                              int tries_left) {
+void Conductor::BeginWithFile(const std::shared_ptr<AtOnce>& begin) {
+  const LivePtr& op = begin->op;
   auto entry = MakeEntry(*op, [&](Transaction& records) {
     records = op->admitted;
     Begin(*op, records);
   });
-  if (!entry.ok()) return Retry(submission, op, entry.status(), tries_left);
+  if (!entry.ok()) return Retry(*begin, entry.status());
   AddLive(op);  // or a scan of the share would take its file for one that was left behind
   auto outcome = std::make_shared<CommitOutcome>();
-  core_->catalog().Commit(std::move(entry->records),
-                          [this, submission, op, outcome](absl::Status status) {
-                            if (status.ok()) Journalled(submission, op);
-                            outcome->Set(std::move(status));
-                          });
+  core_->catalog().Commit(std::move(entry->records), [this, begin, outcome](absl::Status status) {
+    if (status.ok()) Journalled(begin->submission, begin->op);
+    outcome->Set(std::move(status));
+  });
   std::optional<absl::Status> journalled;
   const auto await = [&]() -> absl::Status {
     if (!journalled.has_value()) journalled = outcome->Wait();
@@ -118,7 +184,7 @@ void Conductor::BeginWithFile(const std::shared_ptr<Submission>& submission, con
   const absl::Status made = RunStep(op->plan.steps.front(), context);
   if (absl::Status status = await(); !status.ok()) {
     RemoveLive(*op);
-    return Retry(submission, op, status, tries_left);
+    return Retry(*begin, status);
   }
   op->journalled = true;
   op->admitted = {};

@@ -193,6 +193,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::Forward(LiveOperation& op) {
 
 absl::Status Conductor::PlanAndJournal(LiveOperation& op) {
   RETURN_IF_ERROR(MakePlan(op));
+  ShowPlan(op);
   // A cancel that came while this was planned: from here on it could not be told any more.
   RETURN_IF_ERROR(op.cancel.token().Check());
   RETURN_IF_ERROR(Commit(op, [&](Transaction& records) { Begin(op, records); }));
@@ -214,6 +215,10 @@ void Conductor::Begin(LiveOperation& op, Transaction& records) {
 absl::Status Conductor::MakePlan(LiveOperation& op) {
   RETURN_IF_ERROR(FailPoint(op, "queued"));
   ASSIGN_OR_RETURN(op.plan, op.work->MakePlan());
+  return absl::OkStatus();
+}
+
+void Conductor::ShowPlan(LiveOperation& op) {
   const bool crosses_at_once = CrossesAtOnce(op);
   Show(op, [&](OperationRecord& record) {
     record.state =
@@ -223,7 +228,6 @@ absl::Status Conductor::MakePlan(LiveOperation& op) {
     record.no_return = crosses_at_once;
     record.cancellable = !crosses_at_once;
   });
-  return absl::OkStatus();
 }
 
 absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {

@@ -188,7 +188,10 @@ absl::Status EngineImpl::Begin() {
   RemoveTemporarySnapshots(/*running=*/false);
   TendShares();
   const EngineOptions& options = core_->options();
-  timer_.RunEvery(kTendPeriod, [this] { TendShares(); });
+  timer_.RunEvery(kTendPeriod, [this] {
+    TendShares();
+    conductor_.QueueSlowPlans();
+  });
   timer_.RunEvery(options.rescan_period, [this] {
     for (Share* share : core_->Shares()) Survey(share, {});
   });

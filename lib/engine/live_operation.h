@@ -71,8 +71,6 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // one.
   std::atomic<bool> taken{false};
   std::atomic<bool> granted{false};  // its locks are
-  // Of what is planned before it is journalled: whoever sets it to true journals it, or refuses it.
-  std::atomic<bool> answered{false};
   std::atomic<LockQueue::Ticket> ticket{0};
 
   mutable Mutex mutex;

@@ -51,11 +51,10 @@ class OutageTest : public ::testing::Test {
     create.share = engine_.address(0);
     return create;
   }
-  // What hangs is answered no sooner than at the verdict on its share.
-  std::future<absl::Status> SubmitLater(Request request) {
-    auto promise = std::make_shared<std::promise<absl::Status>>();
+  std::future<absl::StatusOr<OperationPtr>> SubmitLater(Request request) {
+    auto promise = std::make_shared<std::promise<absl::StatusOr<OperationPtr>>>();
     engine_->Submit(std::move(request), {}, [promise](absl::StatusOr<OperationPtr> operation) {
-      promise->set_value(operation.status());
+      promise->set_value(std::move(operation));
     });
     return promise->get_future();
   }
@@ -117,22 +116,57 @@ TEST_F(OutageTest, WhatHadBegunWaitsAndGoesOn) {
   }
 }
 
-TEST_F(OutageTest, WhatHadNotBegunIsRefusedAtTheVerdictAndLeavesNothing) {
+TEST_F(OutageTest, WhatIsSentBeforeTheVerdictIsAnsweredAndNeitherLostNorHalfDone) {
   files_->Stall(engine_.directory(0));
   // More than the lane has threads, so that some hang while they are planned and some wait.
-  std::vector<std::future<absl::Status>> answers;
+  std::vector<std::future<absl::StatusOr<OperationPtr>>> answers;
   for (int i = 0; i < 40; ++i) answers.push_back(SubmitLater(CreateOnTheFirst()));
   AwaitState(0, ShareState::kUnreachable);
+  std::vector<std::string> accepted;
   for (auto& answer : answers) {
     ASSERT_EQ(answer.wait_for(std::chrono::seconds(10)), std::future_status::ready);
-    EXPECT_THAT(answer.get(), HasReasonOf(Reason::kShareUnavailable));
+    auto operation = answer.get();
+    if (operation.ok()) {
+      accepted.push_back((*operation)->id);
+    } else {
+      EXPECT_THAT(operation.status(), HasReasonOf(Reason::kShareUnavailable));
+    }
   }
   ExpectTheOtherShareServes();
   Revive();
-  // What hung goes on in its thread, and finds that nobody waits for it any more.
+  int64_t made = 0;
+  for (const std::string& id : accepted) {
+    ASSERT_OK_AND_ASSIGN(OperationPtr ended, engine_.Wait(id));
+    ASSERT_TRUE(Ended(ended->state));
+    const bool succeeded = ended->state == OperationState::kSucceeded;
+    EXPECT_EQ(engine_.Volume(ended->volume_id) != nullptr, succeeded) << Describe(ended->error);
+    EXPECT_EQ(HasReason(ended->error, Reason::kShareUnavailable), !succeeded);
+    made += succeeded;
+  }
+  // What hung unanswered goes on in its thread, and finds that nobody waits for it any more.
   ASSERT_OK(engine_.Create(VolumeFormat::kQcow2, kMiB, engine_.address(0)));
-  EXPECT_EQ(engine_->records().TotalsOf(engine_.address(0)).volumes, 1);
+  EXPECT_EQ(engine_->records().TotalsOf(engine_.address(0)).volumes, made + 1);
   EXPECT_EQ(engine_->records().UnfinishedOperations().size(), 0u);
+}
+
+// Nobody waits for the verdict on a share to know what becomes of his request.
+TEST_F(OutageTest, WhatHangsWhileItIsPlannedIsAcceptedSoonAndGoesOn) {
+  ASSERT_OK_AND_ASSIGN(std::string id,
+                       engine_.Create(VolumeFormat::kQcow2, kMiB, engine_.address(0)));
+  files_->Stall(engine_.directory(0) + "/volume-" + id);  // the share itself answers
+  auto answer = SubmitLater(NewSnapshot(id));
+  ASSERT_EQ(answer.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  ASSERT_OK_AND_ASSIGN(OperationPtr accepted, answer.get());
+  EXPECT_EQ(accepted->state, OperationState::kQueued);
+  auto behind = SubmitLater(NewSnapshot(id));
+  ASSERT_EQ(behind.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  ASSERT_OK_AND_ASSIGN(OperationPtr second, behind.get());
+  files_->Resume();
+  for (const OperationPtr& operation : {accepted, second}) {
+    ASSERT_OK_AND_ASSIGN(OperationPtr ended, engine_.Wait(operation->id));
+    EXPECT_EQ(ended->state, OperationState::kSucceeded) << Describe(ended->error);
+  }
+  EXPECT_EQ(engine_.Volume(id)->chain.size(), 3u);
 }
 
 TEST_F(OutageTest, AReaderOfTheChainIsAnsweredAtTheVerdict) {
@@ -190,7 +224,7 @@ TEST_F(OutageTest, AnEngineWithAHangingThreadSaysSoWhenItStops) {
   files_->Stall(engine_.directory(0));
   auto answer = SubmitLater(CreateOnTheFirst());
   AwaitState(0, ShareState::kUnreachable);
-  EXPECT_THAT(answer.get(), HasReasonOf(Reason::kShareUnavailable));
+  answer.wait();
   EXPECT_FALSE(engine_->Stop(absl::ZeroDuration()));
   files_->Resume();
   absl::SleepFor(absl::Milliseconds(200));  // the thread ends before the engine goes
