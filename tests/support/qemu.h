@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -53,8 +54,13 @@ inline bool QemuReads(const std::string& path, FileFormat format, int64_t offset
                "-c",      fmt::format("read -P {} {} {}", pattern, offset, length),
                path};
   auto result = ProcessRunner::Posix()->Run(spec);
-  return result.ok() && result->exit_code == 0 &&
-         result->stdout_text.find("verification failed") == std::string::npos;
+  const bool reads = result.ok() && result->exit_code == 0 &&
+                     result->stdout_text.find("verification failed") == std::string::npos;
+  if (!reads && result.ok()) {
+    std::cerr << path << ": " << result->exit_code << "\n"
+              << result->stdout_text << result->stderr_text;
+  }
+  return reads;
 }
 
 inline nlohmann::json QemuInfo(const std::string& path, FileFormat format) {
