@@ -1,6 +1,8 @@
 // The main job through the engine's own interface: every kind of operation once, content checked.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "lib/base/failpoint.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/support/qemu.h"
@@ -48,8 +50,9 @@ TEST_P(MainJobTest, CreatesSnapshotsRevertsClonesExtendsMovesAndDeletes) {
   // The middle snapshot goes; the others stay.
   ASSERT_OK(engine.Do(DeleteSnapshotRequest{.snapshot_id = s2}));
   EXPECT_TRUE(QemuReads(engine.ActivePath(volume), FileFormat::kQcow2, 0, 65536, 4));
-  EXPECT_TRUE(QemuReads(engine.directory() + "/" + engine.FindSnapshot(s3)->file,
-                        FileFormat::kQcow2, 0, 65536, 3));
+  const std::string directory = std::filesystem::path(engine.ActivePath(volume)).parent_path();
+  EXPECT_TRUE(
+      QemuReads(directory + "/" + engine.FindSnapshot(s3)->file, FileFormat::kQcow2, 0, 65536, 3));
 
   ASSERT_OK(engine.Do(ExtendVolumeRequest{.volume_id = volume, .size_bytes = 2 * kSize}));
   EXPECT_EQ(engine.Volume(volume)->size_bytes, 2 * kSize);
