@@ -17,10 +17,9 @@ namespace cairn {
 namespace {
 
 // Copied by one copy_file_range. NFS commits each to the server's disk before the next begins, so
-// they grow as long as they are quick. They stay small enough to be cancelled, to show progress,
-// and for the disk to begin early: in pieces of a GiB a local copy took half as long again.
-constexpr int64_t kCopyRangeBytes = 32 * kMiB;
-constexpr int64_t kCopyRangeMaxBytes = 128 * kMiB;
+// they grow as long as they are quick, and stay small enough to be cancelled and to show progress.
+constexpr int64_t kCopyRangeBytes = 128 * kMiB;
+constexpr int64_t kCopyRangeMaxBytes = kGiB;
 constexpr absl::Duration kQuickRange = absl::Milliseconds(500);
 constexpr int64_t kCopyBufferBytes = 4 * kMiB;
 // Zeros of this size are not written: the file systems we meet allocate in smaller blocks.
