@@ -34,7 +34,7 @@ OperationRecord Numbered(int i) {
 
 class OldOperations {
  public:
-  explicit OldOperations(Catalog* catalog) : catalog_(catalog) {
+  explicit OldOperations(Catalog* catalog) {
     Transaction transaction;
     for (int i = 0; i < kMany; ++i) {
       ids_.push_back(OperationId(i));
@@ -54,7 +54,6 @@ class OldOperations {
   }
 
  private:
-  Catalog* const catalog_;
   std::vector<std::string> ids_;
 };
 
