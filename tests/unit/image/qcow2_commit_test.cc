@@ -257,7 +257,7 @@ TEST_F(CommitTest, WhatIsNotPlainIsLeftAsItIs) {
        }},
   };
   for (const std::string& name : std::vector<std::string>{"base", "layer"}) {
-    const auto with = [&](const std::string& options) {
+    const auto with = [&chain, name](const std::string& options) {
       return name == "base" ? chain(options, "") : chain("", options);
     };
     cases.push_back({name + ": subclusters", [=] { with("extended_l2=on"); }});
