@@ -96,13 +96,15 @@ nlohmann::json WriteFields(const S& s) {
   return json;
 }
 
-// The name of the first field that is missing or of another kind; null when all were read.
+// The name of the first field that is missing or of another kind; null when all were read. An
+// optional one may be missing: what was written before there was such a field is still read.
 template <typename S>
 const char* ReadFields(const nlohmann::json& json, S& s) {
   const char* bad = nullptr;
   Fields(s, [&](const char* name, auto& value) {
+    const nlohmann::json missing;
     auto it = json.is_object() ? json.find(name) : json.end();
-    if (it == json.end() || !FromJsonValue(*it, value)) bad = bad == nullptr ? name : bad;
+    if (!FromJsonValue(it == json.end() ? missing : *it, value)) bad = bad == nullptr ? name : bad;
   });
   return bad;
 }

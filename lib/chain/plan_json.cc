@@ -107,10 +107,8 @@ Step MakeAlternative(size_t index) {
   return {};
 }
 
-absl::StatusOr<Step> StepFromJson(nlohmann::json json) {
+absl::StatusOr<Step> StepFromJson(const nlohmann::json& json) {
   std::string tag = JsonValue<std::string>(json, "do", "");
-  // Journals of before there was this field.
-  if (tag == "commit" && !json.contains("layer_bytes")) json["layer_bytes"] = nullptr;
   for (size_t i = 0; i < kTags.size(); ++i) {
     if (tag != kTags[i]) continue;
     Step step = MakeAlternative(i);

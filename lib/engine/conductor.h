@@ -92,8 +92,7 @@ class Conductor {
     std::atomic<AtOnceState> state{AtOnceState::kPlanning};
     // Of what is queued: its entry in the journal, and the lane's thread. The second goes on.
     std::atomic<int> arrived{0};
-    absl::Status journalled;
-    absl::Status handed;
+    absl::Status handed;  // the lane's answer
   };
   // kLeft: whoever brings what it waits for carries it on.
   enum class Outcome { kDone, kOtherThreads, kLeft };
@@ -137,6 +136,7 @@ class Conductor {
   absl::Status Run(LiveOperation& op, const Step& step, bool cancellable,
                    bool synced_by_next = false);
   void Refused(const LivePtr& op, const absl::Status& why);
+  void RefuseLater(const LivePtr& op, const absl::Status& why);
   void Fail(const LivePtr& op, const absl::Status& error);
   void End(const LivePtr& op);
   bool MayPass(const LiveOperation& op, const absl::Status& error) const;

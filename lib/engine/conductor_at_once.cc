@@ -121,12 +121,11 @@ void Conductor::QueueSlowPlans() {
 void Conductor::QueueInstead(const std::shared_ptr<AtOnce>& begin) {
   Transaction records = begin->op->admitted;
   records.put_operations.push_back(*begin->op->Seen());
-  core_->catalog().Commit(std::move(records), [this, begin](absl::Status status) {
-    if (status.ok()) {
-      AddLive(begin->op);
-      Journalled(begin->submission, begin->op);
-    }
-    begin->journalled = std::move(status);
+  core_->catalog().Commit(std::move(records), [this, begin](const absl::Status& status) {
+    // The thread, which may hang as long as its share, finds nothing to do any more.
+    if (!status.ok()) return Retry(*begin, status);
+    AddLive(begin->op);
+    Journalled(begin->submission, begin->op);
     ArriveInQueue(begin);
   });
 }
@@ -134,16 +133,9 @@ void Conductor::QueueInstead(const std::shared_ptr<AtOnce>& begin) {
 void Conductor::ArriveInQueue(const std::shared_ptr<AtOnce>& begin) {
   if (begin->arrived.fetch_add(1) == 0) return;
   const LivePtr& op = begin->op;
-  if (!begin->journalled.ok()) return Retry(*begin, begin->journalled);
   op->journalled = true;
   op->admitted = {};
-  if (begin->handed.ok()) return Dispatch(op);
-  control_
-      .Submit({.run =
-                   [this, begin](const absl::Status& admitted) {
-                     if (admitted.ok()) Refused(begin->op, begin->handed);
-                   }})
-      .IgnoreError();  // refused only while stopping: the journal has it
+  begin->handed.ok() ? Dispatch(op) : RefuseLater(op, begin->handed);
 }
 
 // A new file under a temporary name means nothing: it may come into being while its plan is on its
@@ -158,10 +150,7 @@ bool Conductor::BeginsWithFile(const Plan& plan) {
 // share does meanwhile.
 void Conductor::BeginWithFile(const std::shared_ptr<AtOnce>& begin) {
   const LivePtr& op = begin->op;
-  auto entry = MakeEntry(*op, [&](Transaction& records) {
-    records = op->admitted;
-    Begin(*op, records);
-  });
+  auto entry = MakeEntry(*op, [&](Transaction& records) { Begin(*op, records); });
   if (!entry.ok()) return Retry(*begin, entry.status());
   AddLive(op);  // or a scan of the share would take its file for one that was left behind
   auto outcome = std::make_shared<CommitOutcome>();
@@ -203,7 +192,6 @@ absl::Status Conductor::JournalAtOnce(LiveOperation& op) {
   return Commit(
       op,
       [&](Transaction& records) {
-        records = op.admitted;
         Begin(op, records);
         if (ends) op.work->Succeeded(op.plan, records);
       },

@@ -123,11 +123,15 @@ void Conductor::Dispatch(const LivePtr& op) {
   task.abandoned = [this, op](const absl::Status& why) { ShowAbandoned(*op, why); };
   absl::Status handed = Hand(op, std::move(task));
   if (handed.ok() || HasReason(handed, Reason::kShuttingDown)) return;
-  // Not on this thread, which may be the catalog's: to fail is to commit.
+  RefuseLater(op, handed);
+}
+
+// Not on this thread, which may be the catalog's: to fail is to commit.
+void Conductor::RefuseLater(const LivePtr& op, const absl::Status& why) {
   control_
       .Submit({.run =
-                   [this, op, handed](const absl::Status& admitted) {
-                     if (admitted.ok()) Refused(op, handed);
+                   [this, op, why](const absl::Status& admitted) {
+                     if (admitted.ok()) Refused(op, why);
                    }})
       .IgnoreError();  // refused only while stopping: the journal has it
 }
@@ -206,8 +210,9 @@ bool Conductor::CrossesAtOnce(const LiveOperation& op) {
   return op.plan.no_return == 0 && !op.plan.steps.empty();
 }
 
-// What becomes durable together with the plan.
+// What becomes durable together with the plan: of what was not journalled before, all that it brings.
 void Conductor::Begin(LiveOperation& op, Transaction& records) {
+  records = op.admitted;
   op.work->Began(records);
   if (CrossesAtOnce(op)) op.work->Crossed(op.plan, records);
 }

@@ -1,4 +1,5 @@
-// The work on image data that qcow2's semantics make delicate, by qemu-img: commit and convert.
+// The work on image data that qcow2's semantics make delicate, by qemu-img: to convert, and to commit
+// what is not small and plain (see qcow2_commit.h).
 //
 // Formats are always given, for the file and for all that lies below it (the recorded backing
 // formats are checked natively by the caller first). Blocking; thread-safe.

@@ -4,6 +4,7 @@
 #include <future>
 #include <memory>
 
+#include "lib/base/id.h"
 #include "lib/os/faulty_file_system.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/support/qemu.h"
@@ -167,6 +168,24 @@ TEST_F(OutageTest, WhatHangsWhileItIsPlannedIsAcceptedSoonAndGoesOn) {
     EXPECT_EQ(ended->state, OperationState::kSucceeded) << Describe(ended->error);
   }
   EXPECT_EQ(engine_.Volume(id)->chain.size(), 3u);
+}
+
+// The second is journalled at once, behind the first, which then cannot be journalled any more.
+TEST_F(OutageTest, TheSameVolumeAskedForTwiceWhileItIsPlannedIsOneOperation) {
+  CreateVolumeRequest create = CreateOnTheFirst();
+  create.volume_id = NewId();
+  files_->Stall(engine_.directory(0) + "/volume-" + create.volume_id);
+  auto first = SubmitLater(create);
+  auto second = SubmitLater(create);
+  for (auto* answer : {&second, &first}) {
+    ASSERT_EQ(answer->wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  }
+  ASSERT_OK_AND_ASSIGN(OperationPtr made, second.get());
+  ASSERT_OK_AND_ASSIGN(OperationPtr same, first.get());
+  EXPECT_EQ(same->id, made->id);
+  files_->Resume();
+  ASSERT_OK_AND_ASSIGN(OperationPtr ended, engine_.Wait(made->id));
+  EXPECT_EQ(ended->state, OperationState::kSucceeded) << Describe(ended->error);
 }
 
 TEST_F(OutageTest, AReaderOfTheChainIsAnsweredAtTheVerdict) {
