@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <optional>
+
 #include "lib/base/id.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
@@ -40,8 +42,10 @@ class Runner {
 
   absl::Status operator()(const GrowImageStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    return GrowImage(files_, directory, step.file, step.format, step.size_bytes, context_.cancel,
-                     context_.progress, Abilities(step.share));
+    RETURN_IF_ERROR(GrowImage(files_, directory, step.file, step.format, step.size_bytes,
+                              context_.cancel, context_.progress, Abilities(step.share)));
+    RepairLeaks(directory, step.file, BaseFileFormat(step.format));
+    return absl::OkStatus();
   }
 
   absl::Status operator()(const CopyFileStep& step) {
@@ -99,9 +103,13 @@ class Runner {
     }
     absl::Status status = CommitSmallLayer(files_, directory, step.layer, step.base,
                                            context_.cancel, context_.progress);
-    if (!absl::IsUnimplemented(status)) return status;
-    spdlog::debug("{} is merged by qemu-img: {}", step.layer, ToStd(status.message()));
-    return context_.tool->Commit(directory, step.layer, context_.cancel, context_.progress);
+    if (absl::IsUnimplemented(status)) {
+      spdlog::debug("{} is merged by qemu-img: {}", step.layer, ToStd(status.message()));
+      status = context_.tool->Commit(directory, step.layer, context_.cancel, context_.progress);
+    }
+    RETURN_IF_ERROR(status);
+    RepairLeaks(directory, step.base, FileFormatFromName(layer.backing_format));
+    return absl::OkStatus();
   }
 
   absl::Status operator()(const RepointStep& step) {
@@ -176,6 +184,18 @@ class Runner {
  private:
   FileAbilities Abilities(const std::string& share) const {
     return context_.abilities_of ? context_.abilities_of(share) : kTryAll;
+  }
+
+  // A file that is written in place has each cluster counted before anything names it: who died
+  // between the two leaves it counted for ever.
+  void RepairLeaks(const std::string& directory, const std::string& file,
+                   std::optional<FileFormat> format) {
+    if (!context_.again || format != FileFormat::kQcow2) return;
+    if (absl::Status status = context_.tool->RepairLeaks(directory, file, context_.cancel);
+        !status.ok()) {
+      spdlog::warn("operation={} {} may hold clusters that nothing uses, which harms nothing: {}",
+                   context_.operation_id, file, Describe(status));
+    }
   }
 
   // A qcow2 file of a volume whose content lies in it alone is copied as a file, by the share's own

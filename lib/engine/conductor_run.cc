@@ -358,6 +358,7 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   });
   StepContext context = ContextOf(op, cancellable);
   context.synced_by_next = synced_by_next;
+  context.again = op.recovered || op.parked;
   return RunStep(step, context);
 }
 
@@ -432,6 +433,7 @@ bool Conductor::Undo(LiveOperation& op) {
 }
 
 void Conductor::Park(const LivePtr& op, const absl::Status& why) {
+  op->parked = true;
   const bool machine = HasReason(why, Reason::kHypervisorUnavailable);
   Show(*op, [&](OperationRecord& record) {
     record.step = fmt::format("waiting to go on: {}{}", why.ok() ? "" : ToStd(why.message()),

@@ -36,6 +36,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   size_t next_step = 0;
   bool crossed = false;    // the point of no return is behind
   bool recovered = false;  // taken up after a restart
+  bool parked = false;     // a step failed and is tried again, or will be
   bool settled = false;    // Plan::settled is reached
   Lane lane = Lane::kFast;
   // Of steps on disks in use.

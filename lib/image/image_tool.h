@@ -36,6 +36,10 @@ class ImageTool {
   // when the share is full. `total_bytes` of progress is what the layer holds.
   virtual absl::Status Commit(const std::string& directory, const std::string& name,
                               const CancelToken& cancel, const ProgressFn& progress) = 0;
+  // Gives back the clusters of the qcow2 file `name` that nothing uses any more, as a write that was
+  // cut short leaves them (`qemu-img check -r leaks`). Reads all its mapping tables.
+  virtual absl::Status RepairLeaks(const std::string& directory, const std::string& name,
+                                   const CancelToken& cancel) = 0;
   // Writes the content of a file and all below it into a new file and fsyncs that. The target must
   // not exist or is overwritten; on failure the caller removes it.
   virtual absl::Status Convert(const ConvertOptions& options, const CancelToken& cancel,

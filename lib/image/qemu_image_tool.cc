@@ -37,6 +37,12 @@ class QemuImageTool : public ImageTool {
                [&](std::string_view piece) { percent.Feed(piece); });
   }
 
+  absl::Status RepairLeaks(const std::string& directory, const std::string& name,
+                           const CancelToken& cancel) override {
+    return Run(directory, {"check", "-q", "-r", "leaks", "-f", "qcow2", "--", QemuPath(name)},
+               cancel, {});
+  }
+
   absl::Status Convert(const ConvertOptions& options, const CancelToken& cancel,
                        const ProgressFn& progress) override {
     RETURN_IF_ERROR(cancel.Check());

@@ -23,6 +23,9 @@ class CountingTool : public ImageTool {
                       const ProgressFn&) override {
     return absl::UnimplementedError("");
   }
+  absl::Status RepairLeaks(const std::string&, const std::string&, const CancelToken&) override {
+    return absl::UnimplementedError("");
+  }
   absl::Status Convert(const ConvertOptions& options, const CancelToken& cancel,
                        const ProgressFn& progress) override {
     ++conversions;

@@ -184,7 +184,8 @@ TEST_F(CommitCrashTest, AFailureOfAnyCallHarmsNothing) {
       files.EnumerateFaults({.call = from_then_on ? "" : "*",
                              .error_number = ENOSPC,
                              .from_then_on = from_then_on,
-                             .short_write_bytes = random_.Between(0, 5000)},
+                             // Whole sectors, as a disk or a server takes them.
+                             .short_write_bytes = random_.Between(0, 10) * kSectorBytes},
                             [&](int64_t) {
                               PutBack();
                               const absl::Status status =

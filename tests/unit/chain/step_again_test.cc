@@ -1,0 +1,88 @@
+// Steps that write a qcow2 file in place, done again after they were cut short at each of their
+// changes: the file is whole, and no cluster is counted that nothing uses.
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "lib/base/size.h"
+#include "lib/chain/step_runner.h"
+#include "lib/os/faulty_file_system.h"
+#include "tests/support/matchers.h"
+#include "tests/support/qemu.h"
+#include "tests/support/temp_dir.h"
+
+namespace cairn::testing {
+namespace {
+
+constexpr int64_t kImageBytes = 4 * kMiB;
+
+class StepAgainTest : public ::testing::Test {
+ protected:
+  StepAgainTest() {
+    context_.tool = tool_.get();
+    context_.directory_of = [this](const std::string&) -> absl::StatusOr<std::string> {
+      return dir_.File("share");
+    };
+    std::filesystem::create_directory(dir_.File("share"));
+  }
+  std::string Path(const std::string& file) const { return dir_.File("share/" + file); }
+  void Make(const std::string& file, const std::string& below = "") {
+    CreateImageOptions options;
+    options.size_bytes = kImageBytes;
+    options.preallocate_metadata = false;
+    options.backing_file = below;
+    options.backing_format = below.empty() ? "" : "qcow2";
+    ASSERT_OK(
+        CreateImage(*FileSystem::Posix(), dir_.File("share"), file, "temporary", options, {}, {}));
+  }
+
+  // Returns at how many instants cut short the file had clusters that nothing used.
+  int CutShortEverywhere(const Step& step, const std::string& changed) {
+    std::filesystem::copy_file(Path(changed), dir_.File("before"));
+    int leaks = 0;
+    FaultyFileSystem files(FileSystem::Posix());
+    files.EnumerateFaults({.error_number = EIO, .from_then_on = true}, [&](int64_t nth) {
+      SCOPED_TRACE(fmt::format("the change that does not happen: {}", nth));
+      std::filesystem::copy_file(dir_.File("before"), Path(changed),
+                                 std::filesystem::copy_options::overwrite_existing);
+      context_.files = &files;
+      context_.again = false;
+      const absl::Status status = RunStep(step, context_);
+      EXPECT_EQ(status.ok(), !files.fired()) << status;
+      leaks += QemuCheck(Path(changed)) ? 0 : 1;
+      context_.files = FileSystem::Posix();
+      context_.again = true;
+      EXPECT_OK(RunStep(step, context_));
+      EXPECT_TRUE(QemuCheck(Path(changed)));
+    });
+    return leaks;
+  }
+
+  TempDir dir_;
+  std::unique_ptr<ImageTool> tool_ = MakeQemuImageTool(ProcessRunner::Posix(), {});
+  StepContext context_;
+};
+
+TEST_F(StepAgainTest, AMergeLeavesNoClustersBehind) {
+  Make("base");
+  QemuWrite(Path("base"), FileFormat::kQcow2, 0, 65536, 1);
+  Make("layer", "base");
+  QemuWrite(Path("layer"), FileFormat::kQcow2, kMiB, 65536, 2);
+  EXPECT_GT(CutShortEverywhere(CommitStep{.share = "s", .layer = "layer", .base = "base"}, "base"),
+            0);
+  EXPECT_TRUE(QemuReads(Path("base"), FileFormat::kQcow2, 0, 65536, 1));
+  EXPECT_TRUE(QemuReads(Path("base"), FileFormat::kQcow2, kMiB, 65536, 2));
+}
+
+TEST_F(StepAgainTest, GrowthLeavesNoClustersBehind) {
+  Make("image");
+  QemuWrite(Path("image"), FileFormat::kQcow2, 0, 65536, 3);
+  EXPECT_GT(
+      CutShortEverywhere(
+          GrowImageStep{.share = "s", .file = "image", .size_bytes = int64_t{8} << 40}, "image"),
+      0);
+  EXPECT_TRUE(QemuReads(Path("image"), FileFormat::kQcow2, 0, 65536, 3));
+}
+
+}  // namespace
+}  // namespace cairn::testing
