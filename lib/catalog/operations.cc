@@ -1,5 +1,7 @@
 #include "lib/catalog/operations.h"
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -33,9 +35,9 @@ absl::StatusOr<int64_t> Operations::RevisionOf(const std::string& id) const {
   return stored <= index_->revision() ? stored : 0;
 }
 
-absl::StatusOr<std::vector<OperationPtr>> Operations::After(const StoredOperations::Among& among,
-                                                            SortOrder order, const Position* after,
-                                                            size_t count) const {
+absl::StatusOr<std::vector<OperationPtr>> Operations::EndedAfter(
+    const StoredOperations::Among& among, SortOrder order, const Position* after,
+    size_t count) const {
   std::vector<OperationPtr> operations;
   std::optional<Position> place;
   if (after != nullptr) place = *after;
@@ -55,6 +57,22 @@ absl::StatusOr<std::vector<OperationPtr>> Operations::After(const StoredOperatio
       if (OperationPtr seen = Seen(std::move(each))) operations.push_back(std::move(seen));
     }
   }
+  return operations;
+}
+
+// Memory first: what ends meanwhile is in the store by then, and not listed twice.
+absl::StatusOr<std::vector<OperationPtr>> Operations::After(const StoredOperations::Among& among,
+                                                            SortOrder order, const Position* after,
+                                                            size_t count) const {
+  const std::vector<OperationPtr> unfinished = index_->UnfinishedAfter(order, after, count);
+  ASSIGN_OR_RETURN(const std::vector<OperationPtr> ended, EndedAfter(among, order, after, count));
+  std::vector<OperationPtr> operations;
+  const PositionLess less(order.field);
+  std::set_union(ended.begin(), ended.end(), unfinished.begin(), unfinished.end(),
+                 std::back_inserter(operations), [&](const OperationPtr& a, const OperationPtr& b) {
+                   return order.descending ? less(b, a) : less(a, b);
+                 });
+  if (operations.size() > count) operations.resize(count);
   return operations;
 }
 

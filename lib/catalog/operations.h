@@ -1,4 +1,4 @@
-// Every operation: those in memory and, where none is there, those in the store.
+// Every operation: those in memory and, where none is there, the ended ones in the store.
 //
 // What counts is what was published: the store may be one commit ahead of memory, and what it has
 // beyond the published revision is not there yet. Thread-safe.
@@ -28,8 +28,7 @@ class Operations {
   // 0 when there is none.
   absl::StatusOr<int64_t> RevisionOf(const std::string& id) const;
 
-  // As MemoryIndex::VolumesAfter. `among`: of those in the store; what is in memory may have
-  // become another meanwhile.
+  // As MemoryIndex::VolumesAfter. `among`: of those in the store; of the others, each.
   absl::StatusOr<std::vector<OperationPtr>> After(const StoredOperations::Among& among,
                                                   SortOrder order, const Position* after,
                                                   size_t count) const;
@@ -40,6 +39,9 @@ class Operations {
   }
 
  private:
+  absl::StatusOr<std::vector<OperationPtr>> EndedAfter(const StoredOperations::Among& among,
+                                                       SortOrder order, const Position* after,
+                                                       size_t count) const;
   // A record of the store as it is to be seen; null when it is not.
   OperationPtr Seen(OperationPtr stored) const;
 

@@ -13,25 +13,30 @@
 namespace cairn {
 namespace {
 
-// Operations get columns to be found by; they are filled from the bodies.
-absl::Status FillOperationColumns(SqliteDatabase* database, const std::string& path) {
+// Those that have not ended go to the journal, the others get columns to be found by.
+absl::Status SplitOperations(SqliteDatabase* database, const std::string& path) {
   ASSIGN_OR_RETURN(SqliteStatement select,
-                   database->Prepare("SELECT id, revision, body FROM operations"));
-  ASSIGN_OR_RETURN(SqliteStatement update,
-                   database->Prepare("UPDATE operations SET created = ?, volume_id = ?, "
-                                     "request_id = ?, ended = ? WHERE id = ?"));
+                   database->Prepare("SELECT id, revision, body FROM operations_1"));
+  ASSIGN_OR_RETURN(SqliteStatement unfinished,
+                   database->Prepare("INSERT INTO journal VALUES(?, ?, ?)"));
+  ASSIGN_OR_RETURN(SqliteStatement ended,
+                   database->Prepare("INSERT INTO operations VALUES(?, ?, ?, ?, ?, ?)"));
   for (;;) {
     ASSIGN_OR_RETURN(bool more, select.Step());
     if (!more) return absl::OkStatus();
     const StoredRow row{std::string(select.Text(0)), select.Number(1), std::string(select.Text(2))};
     ASSIGN_OR_RETURN(auto operation, RecordFrom(path, "operations", row, OperationFromJson));
     const std::string created = TimeKey(operation->create_time);
-    update.Bind(1, created);
-    update.Bind(2, operation->volume_id);
-    update.Bind(3, operation->request_id);
-    update.Bind(4, Ended(operation->state) ? 1 : 0);
-    update.Bind(5, operation->id);
-    RETURN_IF_ERROR(update.Run());
+    SqliteStatement& insert = Ended(operation->state) ? ended : unfinished;
+    insert.Bind(1, row.id);
+    insert.Bind(2, row.revision);
+    insert.Bind(3, row.body);
+    if (Ended(operation->state)) {
+      insert.Bind(4, created);
+      insert.Bind(5, operation->volume_id);
+      insert.Bind(6, operation->request_id);
+    }
+    RETURN_IF_ERROR(insert.Run());
   }
 }
 
@@ -53,18 +58,22 @@ constexpr Migration kMigrations[] = {
         id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
       INSERT INTO meta(key, value) VALUES('revision', 0), ('volume_revision', 0);
     )sql"},
+    // Each B-tree that a commit changes is a page to be written: the journal, which each change of a
+    // volume goes through, has no index but its key.
     {R"sql(
-      ALTER TABLE operations ADD COLUMN created TEXT NOT NULL DEFAULT '';
-      ALTER TABLE operations ADD COLUMN volume_id TEXT NOT NULL DEFAULT '';
-      ALTER TABLE operations ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
-      ALTER TABLE operations ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE operations RENAME TO operations_1;
+      CREATE TABLE journal(
+        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
+      CREATE TABLE operations(
+        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL,
+        created TEXT NOT NULL, volume_id TEXT NOT NULL, request_id TEXT NOT NULL);
     )sql",
-     FillOperationColumns,
+     SplitOperations,
      R"sql(
+      DROP TABLE operations_1;
       CREATE INDEX operations_created ON operations(created, id);
       CREATE INDEX operations_volume ON operations(volume_id, created, id);
       CREATE INDEX operations_request ON operations(request_id) WHERE request_id != '';
-      CREATE INDEX operations_unfinished ON operations(id) WHERE ended = 0;
     )sql"},
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);

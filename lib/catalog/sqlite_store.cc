@@ -14,6 +14,7 @@
 #include "lib/catalog/sqlite_schema.h"
 #include "lib/catalog/stored_record.h"
 #include "lib/catalog/time_key.h"
+#include "lib/catalog/write_ahead_log.h"
 
 namespace cairn {
 namespace {
@@ -59,27 +60,30 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
   RETURN_IF_ERROR(Configure(&database, path));
   RETURN_IF_ERROR(QuickCheck(&database, path));
   RETURN_IF_ERROR(MigrateSchema(&database, path));
+  LengthenLog(path);
   std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(lock), std::move(database), path));
   RETURN_IF_ERROR(store->PrepareStatements());
   return store;
 }
 
 absl::Status SqliteStore::PrepareStatements() {
-  for (auto [name, table] : {std::pair("volumes", &volumes_), std::pair("snapshots", &snapshots_),
-                             std::pair("operations", &operations_)}) {
-    ASSIGN_OR_RETURN(Table prepared,
-                     table == &operations_ ? PrepareOperations() : PrepareTable(name));
-    *table = std::make_unique<Table>(std::move(prepared));
-  }
+  ASSIGN_OR_RETURN(volumes_, PrepareTable("volumes"));
+  ASSIGN_OR_RETURN(snapshots_, PrepareTable("snapshots"));
+  ASSIGN_OR_RETURN(journal_, PrepareTable("journal"));
+  ASSIGN_OR_RETURN(operations_, PrepareOperations());
   ASSIGN_OR_RETURN(stored_operations_, StoredOperations::On(&database_, path_));
-  ASSIGN_OR_RETURN(SqliteStatement put_meta,
-                   database_.Prepare("INSERT INTO meta(key, value) VALUES(?, ?) "
-                                     "ON CONFLICT(key) DO UPDATE SET value = excluded.value"));
-  put_meta_ = std::make_unique<SqliteStatement>(std::move(put_meta));
+  for (auto [statement, sql] :
+       {std::pair(&put_meta_, "INSERT INTO meta(key, value) VALUES(?, ?) "
+                              "ON CONFLICT(key) DO UPDATE SET value = excluded.value"),
+        std::pair(&begin_, "BEGIN IMMEDIATE"), std::pair(&commit_, "COMMIT")}) {
+    ASSIGN_OR_RETURN(SqliteStatement prepared, database_.Prepare(sql));
+    *statement = std::make_unique<SqliteStatement>(std::move(prepared));
+  }
   return absl::OkStatus();
 }
 
-absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& name) {
+absl::StatusOr<std::unique_ptr<SqliteStore::Table>> SqliteStore::PrepareTable(
+    const std::string& name) {
   ASSIGN_OR_RETURN(
       SqliteStatement put,
       database_.Prepare(fmt::format("INSERT INTO {}(id, revision, body) VALUES(?, ?, ?) ON "
@@ -88,33 +92,23 @@ absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareTable(const std::string& 
                                     name)));
   ASSIGN_OR_RETURN(SqliteStatement remove,
                    database_.Prepare(fmt::format("DELETE FROM {} WHERE id = ?", name)));
-  return Table{std::move(put), std::move(remove)};
+  return std::make_unique<Table>(Table{std::move(put), std::move(remove)});
 }
 
-// SQLite keeps rows in the order of rowid. Those that have not ended, which grow and go, stand
-// before 0 and the ended ones after it, one behind the other: among each other the former would
-// leave two thirds of every page empty.
-absl::StatusOr<SqliteStore::Table> SqliteStore::PrepareOperations() {
-  ASSIGN_OR_RETURN(SqliteStatement put, database_.Prepare(R"sql(
-    INSERT INTO operations(rowid, id, revision, body, created, volume_id, request_id, ended)
-    VALUES(CASE ?7 WHEN 0 THEN min(0, ifnull((SELECT min(rowid) FROM operations), 0)) - 1
-                   ELSE max(0, ifnull((SELECT max(rowid) FROM operations), 0)) + 1 END,
-           ?1, ?2, ?3, ?4, ?5, ?6, ?7))sql"));
+absl::StatusOr<std::unique_ptr<SqliteStore::Table>> SqliteStore::PrepareOperations() {
+  ASSIGN_OR_RETURN(SqliteStatement put,
+                   database_.Prepare("INSERT OR REPLACE INTO operations(id, revision, body, "
+                                     "created, volume_id, request_id) VALUES(?, ?, ?, ?, ?, ?)"));
   ASSIGN_OR_RETURN(SqliteStatement remove,
                    database_.Prepare("DELETE FROM operations WHERE id = ?"));
-  ASSIGN_OR_RETURN(
-      SqliteStatement change,
-      database_.Prepare("UPDATE operations SET revision = ?2, body = ?3 WHERE id = ?1 AND "
-                        "created = ?4 AND volume_id = ?5 AND request_id = ?6 AND ended = ?7 "
-                        "RETURNING 1"));
-  return Table{std::move(put), std::move(remove), std::move(change)};
+  return std::make_unique<Table>(Table{std::move(put), std::move(remove)});
 }
 
 absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
   Changes loaded;
   RETURN_IF_ERROR(LoadTable("volumes", VolumeFromJson, &loaded.volumes));
   RETURN_IF_ERROR(LoadTable("snapshots", SnapshotFromJson, &loaded.snapshots));
-  ASSIGN_OR_RETURN(loaded.operations, stored_operations_->Unfinished());
+  RETURN_IF_ERROR(LoadTable("journal", OperationFromJson, &loaded.operations));
   auto meta = [this](std::string_view key) {
     return database_.QueryNumber(fmt::format("SELECT value FROM meta WHERE key = '{}'", key));
   };
@@ -134,6 +128,7 @@ absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_r
   };
   raise(loaded.volumes);
   raise(loaded.snapshots);
+  raise(loaded.operations);
   if (newest <= loaded.revision) return absl::OkStatus();
   return Error(Reason::kIoError,
                fmt::format("{}: meta: revision {} is behind that of a record, {}", path_,
@@ -187,13 +182,13 @@ absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
 }
 
 absl::Status SqliteStore::WriteAll(const std::vector<Changes>& batch) {
-  RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
+  RETURN_IF_ERROR(begin_->Run());
   int64_t revision = 0;
   int64_t volume_revision = 0;
   for (const Changes& changes : batch) {
     RETURN_IF_ERROR(WriteTable(*volumes_, changes.volumes, changes.removed_volumes));
     RETURN_IF_ERROR(WriteTable(*snapshots_, changes.snapshots, changes.removed_snapshots));
-    RETURN_IF_ERROR(WriteTable(*operations_, changes.operations, changes.removed_operations));
+    RETURN_IF_ERROR(WriteOperations(changes));
     revision = std::max(revision, changes.revision);
     for (const VolumePtr& volume : changes.volumes) {
       volume_revision = std::max(volume_revision, volume->revision);
@@ -204,26 +199,7 @@ absl::Status SqliteStore::WriteAll(const std::vector<Changes>& batch) {
   }
   RETURN_IF_ERROR(WriteMeta("revision", revision));
   if (volume_revision != 0) RETURN_IF_ERROR(WriteMeta("volume_revision", volume_revision));
-  return database_.Execute("COMMIT");
-}
-
-// A put that changes a column has SQLite rewrite every entry of an index on it, even to the same
-// value; most puts of an operation change none. At its end the row moves.
-absl::Status SqliteStore::PutOperation(Table& table, const OperationRecord& record,
-                                       const std::string& body) {
-  const std::string created = TimeKey(record.create_time);
-  for (SqliteStatement* statement : {&*table.change, &table.put}) {
-    BindRecord(*statement, record, body);
-    statement->Bind(4, created);
-    statement->Bind(5, record.volume_id);
-    statement->Bind(6, record.request_id);
-    statement->Bind(7, Ended(record.state) ? 1 : 0);
-  }
-  ASSIGN_OR_RETURN(bool changed, table.change->Step());
-  if (changed) return table.change->Run();
-  table.remove.Bind(1, record.id);
-  RETURN_IF_ERROR(table.remove.Run());
-  return table.put.Run();
+  return commit_->Run();
 }
 
 template <typename Record>
@@ -232,21 +208,49 @@ absl::Status SqliteStore::WriteTable(Table& table,
                                      const std::vector<Changes::Removal>& removals) {
   for (const auto& record : records) {
     const std::string body = RecordToJson(*record);
-    absl::Status status;
-    if constexpr (std::is_same_v<Record, OperationRecord>) {
-      status = PutOperation(table, *record, body);
-    } else {
-      BindRecord(table.put, *record, body);
-      status = table.put.Run();
+    BindRecord(table.put, *record, body);
+    if (absl::Status status = table.put.Run(); !status.ok()) {
+      return Annotate(status, fmt::format("writing {}", record->id));
     }
-    if (!status.ok()) return Annotate(status, fmt::format("writing {}", record->id));
   }
-  for (const Changes::Removal& removal : removals) {
-    table.remove.Bind(1, removal.id);
-    absl::Status status = table.remove.Run();
-    if (!status.ok()) return Annotate(status, fmt::format("removing {}", removal.id));
+  for (const Changes::Removal& removal : removals) RETURN_IF_ERROR(table.Remove(removal.id));
+  return absl::OkStatus();
+}
+
+absl::Status SqliteStore::Table::Remove(const std::string& id) {
+  remove.Bind(1, id);
+  return Annotate(remove.Run(), fmt::format("removing {}", id));
+}
+
+absl::Status SqliteStore::WriteOperations(const Changes& changes) {
+  for (const OperationPtr& record : changes.operations) {
+    if (absl::Status status = PutOperation(*record); !status.ok()) {
+      return Annotate(status, fmt::format("writing {}", record->id));
+    }
+  }
+  for (const Changes::Removal& removal : changes.removed_operations) {
+    RETURN_IF_ERROR(journal_->Remove(removal.id));
+    RETURN_IF_ERROR(operations_->Remove(removal.id));
   }
   return absl::OkStatus();
+}
+
+// At its end it leaves the journal.
+absl::Status SqliteStore::PutOperation(const OperationRecord& record) {
+  const std::string body = RecordToJson(record);
+  if (!Ended(record.state)) {
+    RETURN_IF_ERROR(operations_->Remove(record.id));
+    BindRecord(journal_->put, record, body);
+    return journal_->put.Run();
+  }
+  RETURN_IF_ERROR(journal_->Remove(record.id));
+  SqliteStatement& put = operations_->put;
+  BindRecord(put, record, body);
+  const std::string created = TimeKey(record.create_time);
+  put.Bind(4, created);
+  put.Bind(5, record.volume_id);
+  put.Bind(6, record.request_id);
+  return put.Run();
 }
 
 absl::Status SqliteStore::WriteMeta(const char* key, int64_t value) {

@@ -30,7 +30,7 @@ class SqliteStore {
   // the file, the table and the id of a record that cannot be read.
   absl::Status LoadInto(MemoryIndex* index);
 
-  // All operations, as this connection sees them.
+  // Those that have ended, as this connection sees them.
   StoredOperations* operations() { return stored_operations_.get(); }
 
   // All of it durable, or an error and none of it.
@@ -40,22 +40,21 @@ class SqliteStore {
   struct Table {
     SqliteStatement put;
     SqliteStatement remove;
-    // Only for operations: changes what no index knows of, when nothing else has changed.
-    std::optional<SqliteStatement> change{};
+    absl::Status Remove(const std::string& id);
   };
   SqliteStore(ProcessLock lock, SqliteDatabase database, std::string path)
       : lock_(std::move(lock)), database_(std::move(database)), path_(std::move(path)) {}
 
   absl::Status PrepareStatements();
-  static absl::Status PutOperation(Table& table, const OperationRecord& record,
-                                   const std::string& body);
-  absl::StatusOr<Table> PrepareTable(const std::string& name);
-  absl::StatusOr<Table> PrepareOperations();
+  absl::StatusOr<std::unique_ptr<Table>> PrepareTable(const std::string& name);
+  absl::StatusOr<std::unique_ptr<Table>> PrepareOperations();
   absl::Status WriteAll(const std::vector<Changes>& batch);
   template <typename Record>
   static absl::Status WriteTable(Table& table,
                                  const std::vector<std::shared_ptr<const Record>>& records,
                                  const std::vector<Changes::Removal>& removals);
+  absl::Status WriteOperations(const Changes& changes);
+  absl::Status PutOperation(const OperationRecord& record);
   absl::Status CheckRevisions(const Changes& loaded, int64_t volume_revision);
   absl::Status WriteMeta(const char* key, int64_t value);
   template <typename Decode, typename Ptr>
@@ -64,8 +63,8 @@ class SqliteStore {
   const ProcessLock lock_;  // first, so that it is given back last
   SqliteDatabase database_;
   const std::string path_;
-  std::unique_ptr<Table> volumes_, snapshots_, operations_;
-  std::unique_ptr<SqliteStatement> put_meta_;
+  std::unique_ptr<Table> volumes_, snapshots_, journal_, operations_;
+  std::unique_ptr<SqliteStatement> put_meta_, begin_, commit_;
   std::unique_ptr<StoredOperations> stored_operations_;
 };
 

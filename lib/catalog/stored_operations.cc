@@ -41,7 +41,6 @@ absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDat
                    database->Prepare(select + "WHERE request_id = ? AND request_id != ''"));
   ASSIGN_OR_RETURN(SqliteStatement revision,
                    database->Prepare("SELECT revision FROM operations WHERE id = ?"));
-  ASSIGN_OR_RETURN(SqliteStatement unfinished, database->Prepare(select + "WHERE ended = 0"));
   auto after = [&](const char* of_volume, const char* beyond, const char* direction) {
     return database->Prepare(
         fmt::format("{}WHERE {} (created, id) {} (?1, ?2) AND (?3 = '' OR instr(body, ?3) > 0) "
@@ -56,7 +55,6 @@ absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDat
   return Statements{std::move(by_id),
                     std::move(by_request),
                     std::move(revision),
-                    std::move(unfinished),
                     {std::move(ascending), std::move(descending)},
                     {std::move(volume_ascending), std::move(volume_descending)}};
 }
@@ -137,15 +135,6 @@ absl::StatusOr<std::vector<OperationPtr>> StoredOperations::After(const Among& a
     select.Bind(4, static_cast<int64_t>(count));
     if (of_volume) select.Bind(5, among.volume_id);
     ASSIGN_OR_RETURN(rows, Rows(&select));
-  }
-  return Decode(rows);
-}
-
-absl::StatusOr<std::vector<OperationPtr>> StoredOperations::Unfinished() {
-  std::vector<StoredRow> rows;
-  {
-    MutexLock lock(&mutex_);
-    ASSIGN_OR_RETURN(rows, Rows(&statements_.unfinished));
   }
   return Decode(rows);
 }

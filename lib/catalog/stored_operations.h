@@ -1,7 +1,8 @@
-// Operations in the SQLite file, found by id, by request_id and in the order of their creation.
+// Ended operations in the SQLite file, found by id, by request_id and in the order of their
+// creation.
 //
-// The store keeps every operation; in memory are only those that have not ended and the newest of
-// the others (memory_index.h). Thread-safe. A connection of its own reads what was committed and
+// The store keeps every one; in memory are the newest of them and, apart from those in a table of
+// their own (the journal), all that have not ended (memory_index.h). Thread-safe. A connection of its own reads what was committed and
 // never waits for the writer.
 #ifndef CAIRN_LIB_CATALOG_STORED_OPERATIONS_H_
 #define CAIRN_LIB_CATALOG_STORED_OPERATIONS_H_
@@ -44,12 +45,10 @@ class StoredOperations {
   // beginning).
   absl::StatusOr<std::vector<OperationPtr>> After(const Among& among, bool descending,
                                                   const Position* after, size_t count);
-  // Those that have not ended, in no order.
-  absl::StatusOr<std::vector<OperationPtr>> Unfinished();
 
  private:
   struct Statements {
-    SqliteStatement by_id, by_request, revision, unfinished;
+    SqliteStatement by_id, by_request, revision;
     SqliteStatement after[2], after_of_volume[2];  // the second of each descending
   };
   StoredOperations(std::optional<SqliteDatabase> own, std::string path, Statements statements)

@@ -150,7 +150,7 @@ TEST_F(SqliteCatalogTest, ARecordThatCannotBeReadIsNamed) {
   MakeCatalog();
   const std::string whole = ReadFile(path_);
   for (const auto& [table, id] :
-       {std::pair("volumes", "v1042"), std::pair("snapshots", "s"), std::pair("operations", "o")}) {
+       {std::pair("volumes", "v1042"), std::pair("snapshots", "s"), std::pair("journal", "o")}) {
     for (const char* change :
          {"body = '{}'", "body = ''", "body = substr(body, 1, 40)", "body = zeroblob(9)",
           "body = replace(body, '\"id\":\"', '\"id\":\"other')", "revision = 0",
