@@ -43,9 +43,13 @@ class SqliteCatalog : public Catalog {
   }
 
   void Commit(Transaction transaction, std::function<void(absl::Status)> done) override {
-    MutexLock lock(&mutex_);
-    queue_.push_back({std::move(transaction), std::move(done), absl::OkStatus()});
-    if (!writing_) wake_.NotifyOne();
+    bool wake;
+    {
+      MutexLock lock(&mutex_);
+      queue_.push_back({std::move(transaction), std::move(done), absl::OkStatus()});
+      wake = !writing_;
+    }
+    if (wake) wake_.NotifyOne();  // who wakes does not find the mutex taken
   }
 
   // Who is alone writes by himself: to wake another thread and be woken by it takes longer than all

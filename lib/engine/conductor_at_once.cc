@@ -155,8 +155,9 @@ void Conductor::BeginWithFile(const std::shared_ptr<AtOnce>& begin) {
   AddLive(op);  // or a scan of the share would take its file for one that was left behind
   auto outcome = std::make_shared<CommitOutcome>();
   core_->catalog().Commit(std::move(entry->records), [this, begin, outcome](absl::Status status) {
-    if (status.ok()) Journalled(begin->submission, begin->op);
-    outcome->Set(std::move(status));
+    const bool journalled = status.ok();
+    outcome->Set(std::move(status));  // first, as the file waits for it
+    if (journalled) Journalled(begin->submission, begin->op);
   });
   std::optional<absl::Status> journalled;
   const auto await = [&]() -> absl::Status {

@@ -150,6 +150,12 @@ Executor::Executor(ExecutorOptions options) {
 Executor::~Executor() { Shutdown(absl::InfiniteDuration()); }
 
 absl::Status Executor::Submit(Task task) {
+  RETURN_IF_ERROR(Queue(std::move(task)));
+  state_->work_or_stop.NotifyOne();  // who wakes does not find the mutex taken
+  return absl::OkStatus();
+}
+
+absl::Status Executor::Queue(Task task) {
   State& state = *state_;
   MutexLock lock(&state.mutex);
   if (state.stopping) {
@@ -173,7 +179,6 @@ absl::Status Executor::Submit(Task task) {
     }
   }
   state.queue.push_back({std::move(task), std::chrono::steady_clock::now()});
-  state.work_or_stop.NotifyOne();
   return absl::OkStatus();
 }
 

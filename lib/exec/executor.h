@@ -80,6 +80,7 @@ class Executor {
 
  private:
   struct State;
+  absl::Status Queue(Task task);
   std::shared_ptr<State> state_;  // shared with threads that may outlive this object
 };
 

@@ -24,13 +24,15 @@ bool ShouldRetry(const absl::Status& status) {
   }
 }
 
-Backoff::Backoff(const RetryPolicy& policy, uint64_t seed) : policy_(policy), random_(seed) {
+Backoff::Backoff(const RetryPolicy& policy, std::optional<uint64_t> seed)
+    : policy_(policy), seed_(seed) {
   Reset();
 }
 
 std::chrono::milliseconds Backoff::Next(std::chrono::milliseconds minimum) {
+  if (!random_.has_value()) random_.emplace(seed_.has_value() ? *seed_ : std::random_device{}());
   std::uniform_real_distribution<double> part(0.5, 1.0);
-  const std::chrono::milliseconds pause(static_cast<int64_t>(pause_ms_ * part(random_)));
+  const std::chrono::milliseconds pause(static_cast<int64_t>(pause_ms_ * part(*random_)));
   pause_ms_ = std::min(pause_ms_ * std::max(policy_.multiplier, 1.0),
                        static_cast<double>(policy_.max_backoff.count()));
   return std::max(pause, minimum);

@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <random>
 
 #include "absl/status/status.h"
@@ -40,7 +41,7 @@ bool ShouldRetry(const absl::Status& status);
 // The pauses between the tries of one call.
 class Backoff {
  public:
-  explicit Backoff(const RetryPolicy& policy, uint64_t seed = std::random_device{}());
+  explicit Backoff(const RetryPolicy& policy, std::optional<uint64_t> seed = std::nullopt);
 
   // The next pause; at least `minimum`, which is what the server asked for.
   std::chrono::milliseconds Next(std::chrono::milliseconds minimum = std::chrono::milliseconds(0));
@@ -49,7 +50,9 @@ class Backoff {
 
  private:
   const RetryPolicy policy_;
-  std::mt19937_64 random_;
+  // Seeded when first needed: few calls are tried twice.
+  std::optional<uint64_t> seed_;
+  std::optional<std::mt19937_64> random_;
   double pause_ms_ = 0;
 };
 
