@@ -103,6 +103,11 @@ json AttachmentToJson(const Attachment& attachment) {
   };
 }
 
+json SourceToJson(const VolumeSource& source) {
+  return {{"kind", NameIn(kSourceKinds, source.kind)},
+          {"id_or_path", TextToJson(source.id_or_path)}};
+}
+
 // Takes fields out of an object. The first that cannot be read is kept as the error, the rest are
 // then left alone, so that a decoder can be written as a plain list of fields.
 class Reader {
@@ -248,82 +253,82 @@ absl::Status ReadError(const json& value, absl::Status* error) {
 
 }  // namespace
 
+// Field by field: an object written as a list of lists is made twice, and a record is written with
+// each commit.
 std::string RecordToJson(const VolumeRecord& record) {
   json chain = json::array();
   for (const std::string& file : record.chain) chain.push_back(TextToJson(file));
   json attachments = json::array();
   for (const Attachment& each : record.attachments) attachments.push_back(AttachmentToJson(each));
-  return DumpJson({
-      {"id", TextToJson(record.id)},
-      {"name", TextToJson(record.name)},
-      {"pool", TextToJson(record.pool)},
-      {"share", TextToJson(record.share)},
-      {"size_bytes", record.size_bytes},
-      {"format", VolumeFormatName(record.format)},
-      {"state", VolumeStateName(record.state)},
-      {"state_reason", TextToJson(record.state_reason)},
-      {"labels", LabelsToJson(record.labels)},
-      {"active_file", TextToJson(record.active_file)},
-      {"chain", std::move(chain)},
-      {"base_format", FileFormatName(record.base_format)},
-      {"physical_bytes", record.physical_bytes},
-      {"file_bytes", record.file_bytes},
-      {"attachments", std::move(attachments)},
-      {"source",
-       {{"kind", NameIn(kSourceKinds, record.source.kind)},
-        {"id_or_path", TextToJson(record.source.id_or_path)}}},
-      {"create_time", TimeText(record.create_time)},
-      {"update_time", TimeText(record.update_time)},
-      {"current_operation", TextToJson(record.current_operation)},
-      {"created_by", TextToJson(record.created_by)},
-  });
+  json out = json::object();
+  out.emplace("id", TextToJson(record.id));
+  out.emplace("name", TextToJson(record.name));
+  out.emplace("pool", TextToJson(record.pool));
+  out.emplace("share", TextToJson(record.share));
+  out.emplace("size_bytes", record.size_bytes);
+  out.emplace("format", VolumeFormatName(record.format));
+  out.emplace("state", VolumeStateName(record.state));
+  out.emplace("state_reason", TextToJson(record.state_reason));
+  out.emplace("labels", LabelsToJson(record.labels));
+  out.emplace("active_file", TextToJson(record.active_file));
+  out.emplace("chain", std::move(chain));
+  out.emplace("base_format", FileFormatName(record.base_format));
+  out.emplace("physical_bytes", record.physical_bytes);
+  out.emplace("file_bytes", record.file_bytes);
+  out.emplace("attachments", std::move(attachments));
+  out.emplace("source", SourceToJson(record.source));
+  out.emplace("create_time", TimeText(record.create_time));
+  out.emplace("update_time", TimeText(record.update_time));
+  out.emplace("current_operation", TextToJson(record.current_operation));
+  out.emplace("created_by", TextToJson(record.created_by));
+  return DumpJson(out);
 }
 
 std::string RecordToJson(const SnapshotRecord& record) {
-  return DumpJson({
-      {"id", TextToJson(record.id)},
-      {"volume_id", TextToJson(record.volume_id)},
-      {"name", TextToJson(record.name)},
-      {"labels", LabelsToJson(record.labels)},
-      {"state", SnapshotStateName(record.state)},
-      {"state_reason", TextToJson(record.state_reason)},
-      {"size_bytes", record.size_bytes},
-      {"file", TextToJson(record.file)},
-      {"layer", TextToJson(record.layer)},
-      {"created_in_use", record.created_in_use},
-      {"quiesced", record.quiesced},
-      {"group_id", TextToJson(record.group_id)},
-      {"temporary", record.temporary},
-      {"created_by", TextToJson(record.created_by)},
-      {"create_time", TimeText(record.create_time)},
-      {"update_time", TimeText(record.update_time)},
-  });
+  json out = json::object();
+  out.emplace("id", TextToJson(record.id));
+  out.emplace("volume_id", TextToJson(record.volume_id));
+  out.emplace("name", TextToJson(record.name));
+  out.emplace("labels", LabelsToJson(record.labels));
+  out.emplace("state", SnapshotStateName(record.state));
+  out.emplace("state_reason", TextToJson(record.state_reason));
+  out.emplace("size_bytes", record.size_bytes);
+  out.emplace("file", TextToJson(record.file));
+  out.emplace("layer", TextToJson(record.layer));
+  out.emplace("created_in_use", record.created_in_use);
+  out.emplace("quiesced", record.quiesced);
+  out.emplace("group_id", TextToJson(record.group_id));
+  out.emplace("temporary", record.temporary);
+  out.emplace("created_by", TextToJson(record.created_by));
+  out.emplace("create_time", TimeText(record.create_time));
+  out.emplace("update_time", TimeText(record.update_time));
+  return DumpJson(out);
 }
 
 std::string RecordToJson(const OperationRecord& record) {
-  return DumpJson({
-      {"id", TextToJson(record.id)},
-      {"kind", OperationKindName(record.kind)},
-      {"volume_id", TextToJson(record.volume_id)},
-      {"target", TextToJson(record.target)},
-      {"state", OperationStateName(record.state)},
-      {"request", TextToJson(record.request)},
-      {"request_id", TextToJson(record.request_id)},
-      {"requested_by", TextToJson(record.requested_by)},
-      {"plan", TextToJson(record.plan)},
-      {"no_return", record.no_return},
-      {"next_step", record.next_step},
-      {"instructions", ToJsonValue(record.instructions)},
-      {"consumer_step", record.consumer_step},
-      {"step", TextToJson(record.step)},
-      {"done_bytes", record.done_bytes},
-      {"total_bytes", record.total_bytes},
-      {"cancellable", record.cancellable},
-      {"error", ErrorToJson(record.error)},
-      {"create_time", TimeText(record.create_time)},
-      {"start_time", TimeText(record.start_time)},
-      {"end_time", TimeText(record.end_time)},
-  });
+  json out = json::object();
+  out.emplace("id", TextToJson(record.id));
+  out.emplace("kind", OperationKindName(record.kind));
+  out.emplace("volume_id", TextToJson(record.volume_id));
+  out.emplace("target", TextToJson(record.target));
+  out.emplace("state", OperationStateName(record.state));
+  out.emplace("request", TextToJson(record.request));
+  out.emplace("request_id", TextToJson(record.request_id));
+  out.emplace("requested_by", TextToJson(record.requested_by));
+  out.emplace("plan", TextToJson(record.plan));
+  out.emplace("no_return", record.no_return);
+  out.emplace("next_step", record.next_step);
+  out.emplace("instructions", ToJsonValue(record.instructions));
+  out.emplace("consumer_step", record.consumer_step);
+  out.emplace("step", TextToJson(record.step));
+  out.emplace("done_bytes", record.done_bytes);
+  out.emplace("total_bytes", record.total_bytes);
+  out.emplace("cancellable", record.cancellable);
+  out.emplace("error", ErrorToJson(record.error));
+  out.emplace("create_time", TimeText(record.create_time));
+  out.emplace("start_time", TimeText(record.start_time));
+  out.emplace("end_time", TimeText(record.end_time));
+  return DumpJson(out);
 }
 
 absl::StatusOr<VolumeRecord> VolumeFromJson(std::string_view text) {

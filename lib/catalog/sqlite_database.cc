@@ -128,4 +128,21 @@ void SqliteDatabase::RollBack() {
   }
 }
 
+void SqliteDatabase::TakeOverCheckpoints() {
+  sqlite3_wal_hook(
+      database_.get(),
+      [](void* count, sqlite3*, const char*, int pages) {
+        *static_cast<int*>(count) = pages;
+        return SQLITE_OK;
+      },
+      log_pages_.get());
+}
+
+absl::Status SqliteDatabase::Checkpoint() {
+  const int code = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                             nullptr, nullptr);
+  if (code == SQLITE_OK) return absl::OkStatus();
+  return ErrorOf(database_.get(), path_, "checkpoint");
+}
+
 }  // namespace cairn

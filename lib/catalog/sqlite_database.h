@@ -61,6 +61,14 @@ class SqliteDatabase {
   // Gives a transaction up, if one is open.
   void RollBack();
 
+  // For databases with a write-ahead log. Commits no longer make checkpoints, but count pages:
+  // log_pages() is how many the log held after the last one.
+  void TakeOverCheckpoints();
+  int log_pages() const { return *log_pages_; }
+  // Copies what nobody reads in the log any more into the database, and makes it durable there.
+  // Readers and writers go on; what they have in use is left for the next time.
+  absl::Status Checkpoint();
+
  private:
   struct Close {
     void operator()(sqlite3* database) const { sqlite3_close_v2(database); }
@@ -68,6 +76,7 @@ class SqliteDatabase {
   SqliteDatabase(sqlite3* database, std::string path)
       : database_(database), path_(std::move(path)) {}
 
+  std::unique_ptr<int> log_pages_ = std::make_unique<int>(0);  // SQLite knows where it is
   std::unique_ptr<sqlite3, Close> database_;
   std::string path_;
 };

@@ -14,7 +14,6 @@
 #include "lib/catalog/sqlite_schema.h"
 #include "lib/catalog/stored_record.h"
 #include "lib/catalog/time_key.h"
-#include "lib/catalog/write_ahead_log.h"
 
 namespace cairn {
 namespace {
@@ -60,9 +59,9 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
   RETURN_IF_ERROR(Configure(&database, path));
   RETURN_IF_ERROR(QuickCheck(&database, path));
   RETURN_IF_ERROR(MigrateSchema(&database, path));
-  LengthenLog(path);
   std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(lock), std::move(database), path));
   RETURN_IF_ERROR(store->PrepareStatements());
+  ASSIGN_OR_RETURN(store->log_, WriteAheadLog::Of(&store->database_, path));
   return store;
 }
 
@@ -73,8 +72,9 @@ absl::Status SqliteStore::PrepareStatements() {
   ASSIGN_OR_RETURN(operations_, PrepareOperations());
   ASSIGN_OR_RETURN(stored_operations_, StoredOperations::On(&database_, path_));
   for (auto [statement, sql] :
-       {std::pair(&put_meta_, "INSERT INTO meta(key, value) VALUES(?, ?) "
-                              "ON CONFLICT(key) DO UPDATE SET value = excluded.value"),
+       {std::pair(&put_meta_,
+                  "INSERT INTO meta(key, value) VALUES(?, ?) "
+                  "ON CONFLICT(key) DO UPDATE SET value = excluded.value"),
         std::pair(&begin_, "BEGIN IMMEDIATE"), std::pair(&commit_, "COMMIT")}) {
     ASSIGN_OR_RETURN(SqliteStatement prepared, database_.Prepare(sql));
     *statement = std::make_unique<SqliteStatement>(std::move(prepared));
@@ -177,7 +177,11 @@ absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std:
 
 absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
   absl::Status status = WriteAll(batch);
-  if (!status.ok()) database_.RollBack();
+  if (status.ok()) {
+    log_->Committed();
+  } else {
+    database_.RollBack();
+  }
   return status;
 }
 

@@ -16,6 +16,7 @@
 #include "lib/catalog/process_lock.h"
 #include "lib/catalog/sqlite_database.h"
 #include "lib/catalog/stored_operations.h"
+#include "lib/catalog/write_ahead_log.h"
 
 namespace cairn {
 
@@ -66,6 +67,7 @@ class SqliteStore {
   std::unique_ptr<Table> volumes_, snapshots_, journal_, operations_;
   std::unique_ptr<SqliteStatement> put_meta_, begin_, commit_;
   std::unique_ptr<StoredOperations> stored_operations_;
+  std::unique_ptr<WriteAheadLog> log_;
 };
 
 }  // namespace cairn

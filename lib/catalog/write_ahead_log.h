@@ -1,17 +1,48 @@
-// The file to which SQLite appends what is committed, until a checkpoint begins it anew.
+// The file to which SQLite appends what is committed (section 4 of
+// https://www.sqlite.org/fileformat2.html), and how its pages get from there into the database.
+//
+// SQLite would copy them in the thread that commits, which then makes everybody wait for another two
+// fsyncs. Here a thread of its own copies most of them while commits go on, and the committing thread
+// the few that came meanwhile: with nothing left to copy, the next commit begins the log anew.
 #ifndef CAIRN_LIB_CATALOG_WRITE_AHEAD_LOG_H_
 #define CAIRN_LIB_CATALOG_WRITE_AHEAD_LOG_H_
 
+#include <memory>
 #include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "lib/base/mutex.h"
+#include "lib/catalog/sqlite_database.h"
 
 namespace cairn {
 
-// Gives the log of the database at `path` the length that it gets before the first checkpoint, with
-// zeros: a commit that writes over what is there is several times faster than one that makes the
-// file longer, which is a change of the file system too. SQLite takes a log to end at the first
-// frame that is none of its own (section 4.1 of https://www.sqlite.org/fileformat2.html), so this can
-// be done while it is open. Where it fails, or room is scarce, the log is left as it is.
-void LengthenLog(const std::string& path);
+class WriteAheadLog {
+ public:
+  // `database` is the connection that commits; it must outlive this. Gives the log the length that
+  // it gets by and by, where there is room: a commit that writes over what is there is several times
+  // faster than one that makes the file longer, which is a change of the file system too.
+  static absl::StatusOr<std::unique_ptr<WriteAheadLog>> Of(SqliteDatabase* database,
+                                                           const std::string& path);
+  ~WriteAheadLog();
+
+  // To be called after each commit, by who has committed.
+  void Committed();
+
+ private:
+  enum class State { kIdle, kWanted, kCopied, kStopping };
+
+  WriteAheadLog(SqliteDatabase* database, SqliteDatabase own);
+  void Run();
+  void CopyPages(SqliteDatabase& connection);
+
+  SqliteDatabase& database_;
+  SqliteDatabase own_;  // of the thread
+  Mutex mutex_;
+  CondVar wanted_;
+  State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;
+  std::thread thread_;  // last, so that what it uses is there when it starts
+};
 
 }  // namespace cairn
 

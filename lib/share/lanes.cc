@@ -10,8 +10,6 @@
 namespace cairn {
 namespace {
 
-// Most of the time they wait for a sync, and syncs of several at a time are cheaper.
-constexpr int kFastThreads = 16;
 constexpr int kBulkThreads = 2;
 constexpr int kQueueMax = 1000;
 constexpr int kQuietNice = 10;

@@ -19,6 +19,11 @@ enum class Lane {
   kClosing,  // ending what was given up, which may hang as long as the share does
 };
 
+// Most of the time they wait for a sync, and syncs of several at a time are cheaper. More than this
+// Linux's NFS client does not have under way to one server either (nfs.max_session_slots). A thread
+// starts when there is something for it to do.
+inline constexpr int kFastThreads = 64;
+
 class Lanes {
  public:
   explicit Lanes(const std::string& address);

@@ -76,8 +76,7 @@ TEST_F(ShareOutageTest, ItHealsWhenTheServerAnswersAgain) {
 
 TEST_F(ShareOutageTest, TasksThatWaitAreRefusedAndThoseThatHangAreAbandonedThenRun) {
   files_.Stall(dir_.path());
-  constexpr int kThreads = 16;
-  constexpr int kTasks = 40;
+  constexpr int kTasks = kFastThreads + 24;
   std::atomic<int> refused{0};
   std::atomic<int> abandoned{0};
   std::atomic<int> worked{0};
@@ -92,14 +91,14 @@ TEST_F(ShareOutageTest, TasksThatWaitAreRefusedAndThoseThatHangAreAbandonedThenR
   }
   ASSERT_TRUE(AwaitState(ShareState::kUnreachable));
   ASSERT_TRUE(TendUntil([&] { return refused + abandoned == kTasks; }));
-  EXPECT_EQ(abandoned, kThreads);
+  EXPECT_EQ(abandoned, kFastThreads);
   EXPECT_EQ(worked, 0);
   EXPECT_FALSE(share_->Submit(Lane::kFast, {.run = [](const absl::Status&) {}}).ok());
   files_.Resume();
   // They hang in the look at the root, before the work; after it the share's state decides.
   ASSERT_TRUE(TendUntil([&] { return refused + worked == kTasks; }));
   ASSERT_TRUE(AwaitState(ShareState::kOnline));
-  EXPECT_EQ(abandoned, kThreads);
+  EXPECT_EQ(abandoned, kFastThreads);
 }
 
 TEST_F(ShareOutageTest, MetadataWorkThatHangsBringsTheNextProbeForward) {
