@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "lib/base/failpoint.h"
 #include "lib/base/status.h"
@@ -121,6 +122,8 @@ int Main(int argc, char** argv) {
   sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  // Debian's abseil looks for deadlocks each time that gRPC takes a lock.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   StartLog(loaded.config.log_level, loaded.config.log_format);
   gpr_set_log_function(LogOfGrpc);
   exit_code = Serve(loaded.config, signals);

@@ -5,10 +5,13 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 
+#include "absl/synchronization/mutex.h"
+
 namespace cairn::bench {
 
 // The exit code, when the command line is wrong (2) or all it asks for is help (0).
 inline std::optional<int> ParseCommandLine(CLI::App* app, int argc, char** argv) {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as cairnd does
   try {
     app->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
