@@ -114,8 +114,9 @@ TEST_F(CopyQcow2Test, WhatHasMoreThanTheImageIsNot) {
   MakeSource(fmt::format("data_file={}", dir_.File("data")));
   ExpectNotCopied();
   std::filesystem::remove(source());
+  // For LUKS qemu-img measures the processor first, and fails where it cannot.
   MustRun({"qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-           "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", source(), "1M"});
+           "encrypt.format=aes,encrypt.key-secret=s", source(), "1M"});
   ExpectNotCopied();
 }
 
