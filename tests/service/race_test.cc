@@ -23,17 +23,24 @@ class RaceTest : public FakeServerTest {
       answer();
     });
   }
-  // Runs `call` on several threads, many times, each with a random time to live.
-  void Storm(const std::function<void(grpc::ClientContext*)>& call) {
+  // Runs `call` on several threads, many times, each with a time to live that is about as long as an
+  // answer takes here and now: longer after a call that came too late, shorter after one that was
+  // answered (`call` says so). So the two meet on a fast machine and on a slow and busy one.
+  void Storm(const std::function<bool(grpc::ClientContext*)>& call) {
     std::vector<std::thread> threads;
+    std::atomic<int> answered{0};
+    std::atomic<int> late{0};
     for (int t = 0; t < 6; ++t) {
       threads.emplace_back([&, t] {
         std::mt19937 random(t);
+        std::chrono::microseconds usual(2500);
         for (int i = 0; i < 150; ++i) {
           grpc::ClientContext context;
           context.set_deadline(std::chrono::system_clock::now() +
-                               std::chrono::microseconds(200 + random() % 5000));
-          call(&context);
+                               usual * static_cast<int>(50 + random() % 100) / 100);
+          const bool in_time = call(&context);
+          usual = usual * (in_time ? 9 : 11) / 10;
+          ++(in_time ? answered : late);
         }
       });
     }
@@ -42,6 +49,8 @@ class RaceTest : public FakeServerTest {
       absl::SleepFor(absl::Milliseconds(10));
     }
     EXPECT_EQ(server_->server().calls_in_hand(), 0);
+    EXPECT_GT(answered, 0);
+    EXPECT_GT(late, 0);
   }
 
   static constexpr int kHelpers = 4;
@@ -58,17 +67,14 @@ TEST_F(RaceTest, ChangesAndWaits) {
     return Engine::Subscription{1};
   };
   Start();
-  std::atomic<int> answered{0};
   Storm([&](grpc::ClientContext* context) {
     v1::ExtendVolumeRequest request;
     request.set_volume_id(NewId());
     v1::ExtendVolumeResponse response;
-    if (volumes_->ExtendVolume(context, request, &response).ok()) {
-      EXPECT_EQ(response.operation().state(), v1::OPERATION_STATE_RUNNING);
-      ++answered;
-    }
+    if (!volumes_->ExtendVolume(context, request, &response).ok()) return false;
+    EXPECT_EQ(response.operation().state(), v1::OPERATION_STATE_RUNNING);
+    return true;
   });
-  EXPECT_GT(answered, 0);
 }
 
 class EndingExport : public ExportSession {
@@ -93,16 +99,15 @@ TEST_F(RaceTest, Downloads) {
     later([later, done] { done(std::make_unique<EndingExport>(later)); });
   };
   Start();
-  std::atomic<int> messages{0};
   Storm([&](grpc::ClientContext* context) {
     v1::ExportVolumeRequest request;
     request.set_volume_id(NewId());
     auto reader = volumes_->ExportVolume(context, request);
     v1::ExportVolumeResponse message;
-    while (reader->Read(&message)) ++messages;
-    reader->Finish();
+    while (reader->Read(&message)) {
+    }
+    return reader->Finish().ok();
   });
-  EXPECT_GT(messages, 0);
 }
 
 class QuickImport : public ImportSession {
@@ -143,7 +148,7 @@ TEST_F(RaceTest, Uploads) {
     message.mutable_trailer();
     if (open) writer->Write(message);
     writer->WritesDone();
-    writer->Finish();
+    return writer->Finish().ok();
   });
 }
 
@@ -163,9 +168,10 @@ TEST_F(RaceTest, Watches) {
   Storm([&](grpc::ClientContext* context) {
     auto reader = volumes_->WatchVolumes(context, v1::WatchVolumesRequest());
     v1::WatchVolumesResponse event;
-    while (reader->Read(&event)) {
-    }
+    bool seen = false;  // A watch has no end of its own.
+    while (reader->Read(&event)) seen = true;
     reader->Finish();
+    return seen;
   });
   over = true;
   writer.join();
