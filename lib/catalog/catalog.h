@@ -33,6 +33,10 @@ struct Transaction {
   std::vector<std::string> remove_volumes;
   std::vector<std::string> remove_snapshots;
   std::vector<std::string> remove_operations;
+  // It says nothing that would not be found out again after a power failure: it need not wait for the
+  // disk. It is visible when it is told, and survives the process, as any other, and becomes durable
+  // after what was committed before it: with the next that waits, or within a moment.
+  bool may_be_durable_later = false;
 };
 
 // One change, as watchers see it. `volume` is null for a removal.
@@ -52,8 +56,8 @@ class Catalog {
  public:
   virtual ~Catalog() = default;
 
-  // Makes the transaction durable, then visible, then calls `done` (on the catalog's own thread: be
-  // quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a put's revision is not the present one: nothing
+  // Makes the transaction durable, unless it may be later, then visible, then calls `done` (on the
+  // catalog's own thread: be quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a put's revision is not the present one: nothing
   // changed.
   virtual void Commit(Transaction transaction, std::function<void(absl::Status)> done) = 0;
   // The same, waiting. Not from a thread that must not block. It may be this thread that writes.
@@ -89,7 +93,7 @@ class Catalog {
   virtual ShareTotals TotalsOf(const std::string& share) const = 0;
   virtual std::vector<std::string> VolumesOn(const std::string& share) const = 0;
 
-  // The highest revision so far.
+  // The highest revision so far. None is given out twice: after a crash some are left out.
   virtual int64_t revision() const = 0;
   // Changes after `revision`, in order, at most `count_max`. OUT_OF_RANGE (WATCH_REVISION_TOO_OLD)
   // when they are no longer kept.
@@ -104,7 +108,7 @@ struct SqliteCatalogOptions {
   std::string path;           // never on NFS: SQLite's locks do not hold there
   int changes_kept = 10'000;  // for watchers
 };
-// Opens or creates the database (WAL, synchronous=FULL) and loads what is to be in memory. An older
+// Opens or creates the database (with a write-ahead log that is synced at each commit) and loads what is to be in memory. An older
 // schema is brought up to date; a newer one is FAILED_PRECONDITION.
 absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOptions& options);
 

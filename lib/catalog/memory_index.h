@@ -40,6 +40,7 @@ struct Changes {
   std::vector<Removal> removed_snapshots;
   std::vector<Removal> removed_operations;
   int64_t revision = 0;  // the last one given out, here or before
+  bool may_be_durable_later = false;
 
   bool empty() const {
     return volumes.empty() && snapshots.empty() && operations.empty() && removed_volumes.empty() &&

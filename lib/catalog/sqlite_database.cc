@@ -128,6 +128,14 @@ void SqliteDatabase::RollBack() {
   }
 }
 
+absl::Status SqliteDatabase::SetSynced(bool synced) {
+  if (synced_ == synced) return absl::OkStatus();
+  synced_.reset();
+  RETURN_IF_ERROR(Execute(synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+  synced_ = synced;
+  return absl::OkStatus();
+}
+
 void SqliteDatabase::TakeOverCheckpoints() {
   sqlite3_wal_hook(
       database_.get(),

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -61,6 +62,10 @@ class SqliteDatabase {
   // Gives a transaction up, if one is open.
   void RollBack();
 
+  // Whether commits wait until they are on the disk (PRAGMA synchronous FULL or NORMAL, where the log
+  // is not synced at a commit, only before its pages are copied). Not within a transaction.
+  absl::Status SetSynced(bool synced);
+
   // For databases with a write-ahead log. Commits no longer make checkpoints, but count pages:
   // log_pages() is how many the log held after the last one.
   void TakeOverCheckpoints();
@@ -79,6 +84,7 @@ class SqliteDatabase {
   std::unique_ptr<int> log_pages_ = std::make_unique<int>(0);  // SQLite knows where it is
   std::unique_ptr<sqlite3, Close> database_;
   std::string path_;
+  std::optional<bool> synced_;  // not known yet
 };
 
 }  // namespace cairn

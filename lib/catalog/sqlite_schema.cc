@@ -74,6 +74,7 @@ constexpr Migration kMigrations[] = {
       CREATE INDEX operations_created ON operations(created, id);
       CREATE INDEX operations_volume ON operations(volume_id, created, id);
       CREATE INDEX operations_request ON operations(request_id) WHERE request_id != '';
+      INSERT INTO meta(key, value) SELECT 'closed_revision', value FROM meta WHERE key = 'revision';
     )sql"},
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);

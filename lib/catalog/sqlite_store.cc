@@ -1,6 +1,7 @@
 #include "lib/catalog/sqlite_store.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <deque>
@@ -25,8 +26,7 @@ absl::Status Configure(SqliteDatabase* database, const std::string& path) {
     return absl::FailedPreconditionError(fmt::format(
         "{}: the file system does not allow SQLite's write-ahead log (mode {})", path, mode));
   }
-  // FULL: a commit is on the disk when it returns.
-  RETURN_IF_ERROR(database->Execute("PRAGMA synchronous = FULL"));
+  RETURN_IF_ERROR(database->SetSynced(true));
   // After a burst the log goes back to this size.
   return database->Execute("PRAGMA journal_size_limit = 67108864");
 }
@@ -48,6 +48,9 @@ void BindRecord(SqliteStatement& statement, const Record& record, const std::str
 
 constexpr size_t kPiece = 1000;  // rows decoded at a time
 
+// How many revisions may have been given out that a power failure takes back.
+constexpr int64_t kUnsyncedRevisions = 1000;
+
 size_t DecodersMax() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8); }
 
 }  // namespace
@@ -63,6 +66,12 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
   RETURN_IF_ERROR(store->PrepareStatements());
   ASSIGN_OR_RETURN(store->log_, WriteAheadLog::Of(&store->database_, path));
   return store;
+}
+
+SqliteStore::~SqliteStore() {
+  if (absl::Status status = WriteClosed(); !status.ok()) {
+    spdlog::warn("{}: the next start leaves some revisions out: {}", path_, Describe(status));
+  }
 }
 
 absl::Status SqliteStore::PrepareStatements() {
@@ -115,6 +124,10 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
   ASSIGN_OR_RETURN(loaded.revision, meta("revision"));
   ASSIGN_OR_RETURN(int64_t volume_revision, meta("volume_revision"));
   RETURN_IF_ERROR(CheckRevisions(loaded, volume_revision));
+  // After a crash: those that were given out last may be lost, and must not be given out again.
+  ASSIGN_OR_RETURN(const int64_t closed, meta("closed_revision"));
+  if (closed != loaded.revision) loaded.revision += kUnsyncedRevisions;
+  revision_ = synced_revision_ = loaded.revision;
   index->Load(loaded, volume_revision);
   return absl::OkStatus();
 }
@@ -176,12 +189,32 @@ absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std:
 }
 
 absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
-  absl::Status status = WriteAll(batch);
-  if (status.ok()) {
-    log_->Committed();
-  } else {
+  const bool synced = MustSync(batch);
+  RETURN_IF_ERROR(database_.SetSynced(synced));
+  if (absl::Status status = WriteAll(batch); !status.ok()) {
     database_.RollBack();
+    return status;
   }
+  changed_ = true;
+  revision_ = batch.back().revision;
+  if (synced) synced_revision_ = revision_;
+  log_->Committed(synced);
+  return absl::OkStatus();
+}
+
+bool SqliteStore::MustSync(const std::vector<Changes>& batch) const {
+  return batch.back().revision - synced_revision_ > kUnsyncedRevisions ||
+         std::any_of(batch.begin(), batch.end(),
+                     [](const Changes& changes) { return !changes.may_be_durable_later; });
+}
+
+absl::Status SqliteStore::WriteClosed() {
+  if (!changed_) return absl::OkStatus();
+  RETURN_IF_ERROR(database_.SetSynced(true));
+  absl::Status status = begin_->Run();
+  if (status.ok()) status = WriteMeta("closed_revision", revision_);
+  if (status.ok()) status = commit_->Run();
+  if (!status.ok()) database_.RollBack();
   return status;
 }
 

@@ -31,10 +31,13 @@ class SqliteStore {
   // the file, the table and the id of a record that cannot be read.
   absl::Status LoadInto(MemoryIndex* index);
 
+  // So that the next start knows that it has seen every revision.
+  ~SqliteStore();
+
   // Those that have ended, as this connection sees them.
   StoredOperations* operations() { return stored_operations_.get(); }
 
-  // All of it durable, or an error and none of it.
+  // All of it durable, or, where all of it may be later, on its way there; or an error and none of it.
   absl::Status Write(const std::vector<Changes>& batch);
 
  private:
@@ -49,7 +52,9 @@ class SqliteStore {
   absl::Status PrepareStatements();
   absl::StatusOr<std::unique_ptr<Table>> PrepareTable(const std::string& name);
   absl::StatusOr<std::unique_ptr<Table>> PrepareOperations();
+  bool MustSync(const std::vector<Changes>& batch) const;
   absl::Status WriteAll(const std::vector<Changes>& batch);
+  absl::Status WriteClosed();
   template <typename Record>
   static absl::Status WriteTable(Table& table,
                                  const std::vector<std::shared_ptr<const Record>>& records,
@@ -68,6 +73,9 @@ class SqliteStore {
   std::unique_ptr<SqliteStatement> put_meta_, begin_, commit_;
   std::unique_ptr<StoredOperations> stored_operations_;
   std::unique_ptr<WriteAheadLog> log_;
+  bool changed_ = false;         // since it was opened
+  int64_t revision_ = 0;         // the last that was written
+  int64_t synced_revision_ = 0;  // the last that is known to be on the disk
 };
 
 }  // namespace cairn

@@ -62,6 +62,7 @@ absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
   changes.removed_snapshots = Remove(Kind::kSnapshot, std::move(transaction.remove_snapshots));
   changes.removed_operations = Remove(Kind::kOperation, std::move(transaction.remove_operations));
   changes.revision = revision_;
+  changes.may_be_durable_later = transaction.may_be_durable_later;
   return changes;
 }
 

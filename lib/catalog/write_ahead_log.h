@@ -3,7 +3,8 @@
 //
 // SQLite would copy them in the thread that commits, which then makes everybody wait for another two
 // fsyncs. Here a thread of its own copies most of them while commits go on, and the committing thread
-// the few that came meanwhile: with nothing left to copy, the next commit begins the log anew.
+// the few that came meanwhile: with nothing left to copy, the next commit begins the log anew. The same
+// thread syncs what was committed without waiting for the disk, when nothing else has within a moment.
 #ifndef CAIRN_LIB_CATALOG_WRITE_AHEAD_LOG_H_
 #define CAIRN_LIB_CATALOG_WRITE_AHEAD_LOG_H_
 
@@ -12,8 +13,10 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "lib/base/mutex.h"
 #include "lib/catalog/sqlite_database.h"
+#include "lib/os/file_system.h"
 
 namespace cairn {
 
@@ -26,21 +29,27 @@ class WriteAheadLog {
                                                            const std::string& path);
   ~WriteAheadLog();
 
-  // To be called after each commit, by who has committed.
-  void Committed();
+  // To be called after each commit, by who has committed; `synced`: it is on the disk.
+  void Committed(bool synced);
 
  private:
   enum class State { kIdle, kWanted, kCopied, kStopping };
 
-  WriteAheadLog(SqliteDatabase* database, SqliteDatabase own);
+  WriteAheadLog(SqliteDatabase* database, SqliteDatabase own, std::unique_ptr<File> file);
+  void CopyWhenLong();
   void Run();
+  bool Await() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CopyPages(SqliteDatabase& connection);
+  void Sync();
 
   SqliteDatabase& database_;
   SqliteDatabase own_;  // of the thread
+  const std::unique_ptr<File> file_;
   Mutex mutex_;
   CondVar wanted_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;
+  absl::Time unsynced_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  bool looks_again_ ABSL_GUARDED_BY(mutex_) = false;  // the thread does, without being woken
   std::thread thread_;  // last, so that what it uses is there when it starts
 };
 

@@ -97,6 +97,14 @@ bool IsSyncedByNext(const Plan& plan, size_t index) {
   return next != nullptr && next->share == ShareOf(plan.steps[index]);
 }
 
+bool IsFoundDone(const Plan& plan) {
+  return !plan.steps.empty() && plan.no_return == plan.steps.size() &&
+         std::all_of(plan.steps.begin(), plan.steps.end(), [](const Step& step) {
+           return std::holds_alternative<MakeImageStep>(step) ||
+                  std::holds_alternative<WriteMapStep>(step);
+         });
+}
+
 bool IsBulk(const Step& step) {
   return std::visit(Overloaded{
                         [](const MakeImageStep& s) { return s.format == VolumeFormat::kRawThick; },

@@ -21,7 +21,8 @@
 
 namespace cairn {
 
-// A new image, empty or on top of a backing file; replaces a file of that name.
+// A new image, empty or on top of a backing file; replaces a file of that name, except when the step is
+// done once more: what has the name then is whole, and somebody may have written into it.
 struct MakeImageStep {
   std::string share;
   std::string file;
@@ -211,6 +212,9 @@ bool IsBulk(const Step& step);
 // Whether step `index` is followed by one that fsyncs the directory in which it makes a name, so that
 // once is enough. After a crash between them both are done again.
 bool IsSyncedByNext(const Plan& plan, size_t index);
+// Whether the plan, carried out once more, finds everything done and leaves it as it is, whatever has
+// been written into its files since: it only gives new files their names.
+bool IsFoundDone(const Plan& plan);
 // The share whose files the step changes.
 const std::string& ShareOf(const Step& step);
 // Every share that the plan, or its undoing, reads or changes.

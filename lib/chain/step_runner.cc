@@ -23,6 +23,11 @@ class Runner {
 
   absl::Status operator()(const MakeImageStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    if (context_.again) {
+      const absl::Status there = files_.Stat(directory + "/" + step.file).status();
+      if (there.ok() && !context_.synced_by_next) return files_.SyncDirectory(directory);
+      if (!absl::IsNotFound(there)) return there;
+    }
     CreateImageOptions options{.format = step.format,
                                .size_bytes = step.size_bytes,
                                .preallocate_metadata = context_.preallocate_metadata,
@@ -123,10 +128,12 @@ class Runner {
 
   absl::Status operator()(const WriteMapStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    auto present = ReadInfoMap(files_, directory, step.volume_id);
-    // On a full share the map that is already right must not need room to be written again.
-    if (present.ok() && present->has_value() && **present == step.map) {
-      return files_.SyncDirectory(directory);
+    if (context_.again) {
+      // On a full share the map that is already right must not need room to be written again.
+      auto present = ReadInfoMap(files_, directory, step.volume_id);
+      if (present.ok() && present->has_value() && **present == step.map) {
+        return files_.SyncDirectory(directory);
+      }
     }
     const std::string name = InfoFileName(step.volume_id);
     return ReplaceFile(files_,

@@ -7,6 +7,8 @@
 // Where nothing is ahead of it and its plan is quickly made (Work::PlansAtOnce) the first two entries
 // are one, and what has no steps is journalled once, ended. What cannot be planned, or not in a moment,
 // is journalled as QUEUED all the same, so that it fails, or waits, as an operation.
+// The end of what only gave new files their names (IsFoundDone) need not be on the disk when the caller
+// is told: a start after a power failure finds it again, and undoes none of it.
 // Before the step at plan.no_return the journal says that it can only go forward. A failure before
 // that undoes what was done; one after it leaves the records saying so. An outage of the share
 // parks the operation until the share is back. Between the durable steps stand the fail points
@@ -140,6 +142,7 @@ class Conductor {
   void Fail(const LivePtr& op, const absl::Status& error);
   void End(const LivePtr& op);
   bool MayPass(const LiveOperation& op, const absl::Status& error) const;
+  bool MayHaveEnded(const LiveOperation& op) const;
   bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
   std::set<std::string> SharesOf(const LiveOperation& op) const;
   bool Undo(LiveOperation& op);

@@ -358,7 +358,7 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   });
   StepContext context = ContextOf(op, cancellable);
   context.synced_by_next = synced_by_next;
-  context.again = op.recovered || op.parked;
+  context.again = op.recovered || op.parked || op.undoing;
   return RunStep(step, context);
 }
 
@@ -395,9 +395,23 @@ bool Conductor::MayPass(const LiveOperation& op, const absl::Status& error) cons
   if (op.crossed && ChangesDisks(op.plan) && HasReason(error, Reason::kNoSpace)) {
     return !std::holds_alternative<ChangeDisksStep>(op.plan.steps[op.next_step]);
   }
+  if (MayHaveEnded(op) && !HasReason(error, Reason::kNoSpace)) return true;
   if (!IsOutage(op, error)) return false;
   if (op.crossed) return true;
   return op.recovered && op.planned && !HasReason(error, Reason::kHypervisorUnavailable);
+}
+
+// Whether it may have been told as done before the machine failed: its end need not have been on the
+// disk. Then each of its files is there, and is not to be taken back. (What is there needs no room.)
+bool Conductor::MayHaveEnded(const LiveOperation& op) const {
+  if (!op.recovered || !op.planned || !IsFoundDone(op.plan)) return false;
+  return std::none_of(op.plan.steps.begin(), op.plan.steps.end(), [&](const Step& step) {
+    const auto* made = std::get_if<MakeImageStep>(&step);
+    if (made == nullptr) return false;
+    auto directory = core_->DirectoryOf(made->share);
+    return directory.ok() &&
+           absl::IsNotFound(core_->files().Stat(*directory + "/" + made->file).status());
+  });
 }
 
 // A dead server shows in many ways: as UNAVAILABLE, and on soft mounts as an I/O error after minutes.
@@ -465,11 +479,14 @@ void Conductor::Conclude(const LivePtr& op) {
     MutexLock lock(&op->mutex);
     op->record.cancellable = false;
   }
-  // Who sees the operation ended sees what it did, too.
+  // Who sees the operation ended sees what it did, too. What the files and the journalled plan say
+  // together need not be on the disk a second time before the caller is told.
+  const bool found_again = verdict.ok() && op->planned && IsFoundDone(op->plan);
   const auto end = [&](OperationRecord& record) { RecordEnd(record, verdict, cancelled, now); };
   absl::Status committed = Commit(
       *op,
       [&](Transaction& records) {
+        records.may_be_durable_later = found_again;
         if (verdict.ok()) {
           op->work->Succeeded(op->plan, records);
         } else {

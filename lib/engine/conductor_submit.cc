@@ -318,6 +318,8 @@ absl::Status Conductor::TakeUpUnfinished() {
     {
       MutexLock lock(&op->mutex);
       op->record = *record;
+      // It may have been told as done: it is not undone any more because somebody asks for it.
+      if (op->planned && IsFoundDone(op->plan)) op->record.cancellable = false;
     }
     spdlog::info("operation={} kind={} volume={} taken up after a restart ({})", op->id,
                  OperationKindName(op->kind), op->volume_id,

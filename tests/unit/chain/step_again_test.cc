@@ -1,5 +1,6 @@
-// Steps that write a qcow2 file in place, done again after they were cut short at each of their
-// changes: the file is whole, and no cluster is counted that nothing uses.
+// Steps that are done again. Those that write a qcow2 file in place, after they were cut short at each of
+// their changes: the file is whole, and no cluster is counted that nothing uses. One that made a new file:
+// what was written into it since is there.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -82,6 +83,19 @@ TEST_F(StepAgainTest, GrowthLeavesNoClustersBehind) {
           GrowImageStep{.share = "s", .file = "image", .size_bytes = int64_t{8} << 40}, "image"),
       0);
   EXPECT_TRUE(QemuReads(Path("image"), FileFormat::kQcow2, 0, 65536, 3));
+}
+
+TEST_F(StepAgainTest, AnImageThatHasItsNameIsLeftAsItIs) {
+  context_.files = FileSystem::Posix();
+  const MakeImageStep step{.share = "s", .file = "image", .size_bytes = kMiB, .backing_file = {}};
+  ASSERT_OK(RunStep(step, context_));
+  QemuWrite(Path("image"), FileFormat::kQcow2, 0, 65536, 4);
+  context_.again = true;
+  ASSERT_OK(RunStep(step, context_));
+  EXPECT_TRUE(QemuReads(Path("image"), FileFormat::kQcow2, 0, 65536, 4));
+  std::filesystem::remove(Path("image"));
+  ASSERT_OK(RunStep(step, context_));
+  EXPECT_TRUE(QemuReads(Path("image"), FileFormat::kQcow2, 0, 65536, 0));
 }
 
 }  // namespace
