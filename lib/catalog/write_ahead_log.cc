@@ -112,7 +112,8 @@ void WriteAheadLog::Run() {
       MutexLock lock(&mutex_);
       sync = Await();
       if (state_ == State::kStopping) return;
-      if (sync) unsynced_since_ = absl::InfiniteFuture();  // what comes from now on is another one's
+      if (sync)
+        unsynced_since_ = absl::InfiniteFuture();  // what comes from now on is another one's
     }
     if (sync) {
       Sync();

@@ -25,8 +25,8 @@ struct StepContext {
   bool preallocate_metadata = true;
   std::function<absl::Status()> before_name;  // of a MakeImageStep: see CreateImageOptions
   bool synced_by_next = false;  // the step that follows makes new names last: see IsSyncedByNext
-  bool again = false;  // the step may have been begun, or done, before
-  std::string operation_id;  // names the temporary files: ".<name>.tmp-<operation-id>"
+  bool again = false;           // the step may have been begun, or done, before
+  std::string operation_id;     // names the temporary files: ".<name>.tmp-<operation-id>"
   CancelToken cancel;
   ProgressFn progress;
 };

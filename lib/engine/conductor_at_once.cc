@@ -82,7 +82,7 @@ void Conductor::BeginAtOnce(const std::shared_ptr<AtOnce>& begin) {
   if (ends) {
     locks_.Release(op->ticket);
     op->work.reset();  // gives back what it holds
-    Journalled(begin->submission, op);
+    Answer(begin->submission, Get(op->id));
     return LogEnd(*op->Seen());
   }
   AddLive(op);
@@ -157,7 +157,8 @@ void Conductor::BeginWithFile(const std::shared_ptr<AtOnce>& begin) {
   core_->catalog().Commit(std::move(entry->records), [this, begin, outcome](absl::Status status) {
     const bool journalled = status.ok();
     outcome->Set(std::move(status));  // first, as the file waits for it
-    if (journalled) Journalled(begin->submission, begin->op);
+    // No line in the log: that of its end, in a moment, says all.
+    if (journalled) Answer(begin->submission, Get(begin->op->id));
   });
   std::optional<absl::Status> journalled;
   const auto await = [&]() -> absl::Status {

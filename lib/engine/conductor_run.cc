@@ -527,8 +527,9 @@ void Conductor::Conclude(const LivePtr& op) {
 }
 
 void Conductor::LogEnd(const OperationRecord& ended) {
-  spdlog::info("operation={} kind={} volume={} state={} seconds={:.3f}", ended.id,
-               OperationKindName(ended.kind), ended.volume_id, OperationStateName(ended.state),
+  spdlog::info("operation={} kind={} volume={} request_id={} peer={} state={} seconds={:.3f}",
+               ended.id, OperationKindName(ended.kind), ended.volume_id, ended.request_id,
+               ended.requested_by, OperationStateName(ended.state),
                absl::ToDoubleSeconds(ended.end_time - ended.create_time));
 }
 

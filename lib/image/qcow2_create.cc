@@ -18,7 +18,9 @@ using qcow2::kClusterBytes;
 constexpr int64_t kEntriesPerTable = kClusterBytes / 8;                 // L1, L2, refcount table
 constexpr int64_t kRefcountsPerBlock = kClusterBytes / 2;               // refcount order 4: 16 bits
 constexpr int64_t kGuestBytesPerL2 = kEntriesPerTable * kClusterBytes;  // 512 MiB
-constexpr int64_t kTableBufferBytes = 4 * kMiB;  // of tables at a time; a multiple of a cluster
+// Of tables at a time; a multiple of a cluster. So small that the memory is at hand: what malloc gets
+// from the kernel for each image costs more than the writes that it saves.
+constexpr int64_t kTableBufferBytes = kClusterBytes;
 
 // The clusters of a new image, in the order they lie in the file. With preallocation the tables
 // come first and the data follows as one run: sequential guest I/O stays sequential on the share.

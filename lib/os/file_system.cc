@@ -16,6 +16,7 @@
 
 #include "lib/base/status.h"
 #include "lib/os/file_error.h"
+#include "lib/os/shared_sync.h"
 #include "lib/os/unique_fd.h"
 
 namespace cairn {
@@ -252,6 +253,9 @@ class PosixFileSystem : public FileSystem {
   absl::Status MakeDirectories(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override;
   absl::StatusOr<FileSystemStat> StatFileSystem(const std::string& path) override;
+
+ private:
+  SharedSync directory_syncs_;
 };
 
 absl::StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& path,
@@ -299,11 +303,15 @@ absl::Status PosixFileSystem::Remove(const std::string& path) {
   return absl::OkStatus();
 }
 
+// Many make files in one directory at the same time.
 absl::Status PosixFileSystem::SyncDirectory(const std::string& path) {
-  UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  if (!fd.valid()) return FileError(errno, "open", path);
-  if (RetryOnEintr([&] { return fsync(fd.get()); }) != 0) return FileError(errno, "fsync", path);
-  return absl::OkStatus();
+  return directory_syncs_.Run(path, [&]() -> absl::Status {
+    UniqueFd fd(
+        RetryOnEintr([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (!fd.valid()) return FileError(errno, "open", path);
+    if (RetryOnEintr([&] { return fsync(fd.get()); }) != 0) return FileError(errno, "fsync", path);
+    return absl::OkStatus();
+  });
 }
 
 // To open is what close-to-open consistency asks of the server about: the NFS client gets the
