@@ -239,8 +239,8 @@ absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOp
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteStore> store, SqliteStore::Open(options.path));
   auto index = std::make_unique<MemoryIndex>(options.changes_kept);
   RETURN_IF_ERROR(store->LoadInto(index.get()));
-  ASSIGN_OR_RETURN(auto look_ups, StoredOperations::Open(options.path));
-  ASSIGN_OR_RETURN(auto lists, StoredOperations::Open(options.path));
+  ASSIGN_OR_RETURN(auto look_ups, StoredOperations::Open(options.path, store->requests()));
+  ASSIGN_OR_RETURN(auto lists, StoredOperations::Open(options.path, store->requests()));
   return std::make_unique<SqliteCatalog>(std::move(store), std::move(index), std::move(look_ups),
                                          std::move(lists));
 }

@@ -17,20 +17,22 @@ constexpr char kEnd[] = "g";  // no hexadecimal digit
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::Open(
+    const std::string& path, const KnownRequests* known) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
   RETURN_IF_ERROR(database.Execute("PRAGMA query_only = ON"));
   RETURN_IF_ERROR(database.Execute("PRAGMA cell_size_check = ON"));
   ASSIGN_OR_RETURN(Statements statements, Prepare(&database));
   return std::unique_ptr<StoredOperations>(
-      new StoredOperations(std::move(database), path, std::move(statements)));
+      new StoredOperations(std::move(database), path, known, std::move(statements)));
 }
 
 absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::On(SqliteDatabase* database,
-                                                                       const std::string& path) {
+                                                                       const std::string& path,
+                                                                       const KnownRequests* known) {
   ASSIGN_OR_RETURN(Statements statements, Prepare(database));
   return std::unique_ptr<StoredOperations>(
-      new StoredOperations(std::nullopt, path, std::move(statements)));
+      new StoredOperations(std::nullopt, path, known, std::move(statements)));
 }
 
 absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDatabase* database) {
@@ -99,7 +101,7 @@ absl::StatusOr<OperationPtr> StoredOperations::Find(const std::string& id) {
 }
 
 absl::StatusOr<OperationPtr> StoredOperations::FindByRequest(const std::string& request_id) {
-  if (request_id.empty()) return OperationPtr();
+  if (request_id.empty() || !known_.MayHave(request_id)) return OperationPtr();
   return FindWith(&Statements::by_request, request_id);
 }
 

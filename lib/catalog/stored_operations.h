@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/base/mutex.h"
+#include "lib/catalog/known_requests.h"
 #include "lib/catalog/records.h"
 #include "lib/catalog/sort_order.h"
 #include "lib/catalog/sqlite_database.h"
@@ -25,11 +26,14 @@ namespace cairn {
 
 class StoredOperations {
  public:
-  // On a connection of its own. The file must have the present schema.
-  static absl::StatusOr<std::unique_ptr<StoredOperations>> Open(const std::string& path);
+  // On a connection of its own. The file must have the present schema. `known`: the request_ids of
+  // all that it holds, or more; must outlive this.
+  static absl::StatusOr<std::unique_ptr<StoredOperations>> Open(const std::string& path,
+                                                                const KnownRequests* known);
   // On the writer's connection, for the writer's thread alone; `database` must outlive this.
   static absl::StatusOr<std::unique_ptr<StoredOperations>> On(SqliteDatabase* database,
-                                                              const std::string& path);
+                                                              const std::string& path,
+                                                              const KnownRequests* known);
 
   // Which are listed; what is empty leaves nothing out.
   struct Among {
@@ -51,8 +55,12 @@ class StoredOperations {
     SqliteStatement by_id, by_request, revision;
     SqliteStatement after[2], after_of_volume[2];  // the second of each descending
   };
-  StoredOperations(std::optional<SqliteDatabase> own, std::string path, Statements statements)
-      : path_(std::move(path)), own_(std::move(own)), statements_(std::move(statements)) {}
+  StoredOperations(std::optional<SqliteDatabase> own, std::string path, const KnownRequests* known,
+                   Statements statements)
+      : path_(std::move(path)),
+        known_(*known),
+        own_(std::move(own)),
+        statements_(std::move(statements)) {}
 
   static absl::StatusOr<Statements> Prepare(SqliteDatabase* database);
   // What the statement gives, which was bound before, to its end.
@@ -62,6 +70,7 @@ class StoredOperations {
   absl::StatusOr<std::vector<OperationPtr>> Decode(const std::vector<StoredRow>& rows) const;
 
   const std::string path_;
+  const KnownRequests& known_;
   std::optional<SqliteDatabase> own_;
   Mutex mutex_;
   Statements statements_ ABSL_GUARDED_BY(mutex_);
