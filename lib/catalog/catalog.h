@@ -57,8 +57,8 @@ class Catalog {
   virtual ~Catalog() = default;
 
   // Makes the transaction durable, unless it may be later, then visible, then calls `done` (on the
-  // catalog's own thread: be quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a put's revision is not the present one: nothing
-  // changed.
+  // catalog's own thread: be quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a
+  // put's revision is not the present one: nothing changed.
   virtual void Commit(Transaction transaction, std::function<void(absl::Status)> done) = 0;
   // The same, waiting. Not from a thread that must not block. It may be this thread that writes.
   virtual absl::Status CommitAndWait(Transaction transaction);
@@ -108,8 +108,8 @@ struct SqliteCatalogOptions {
   std::string path;           // never on NFS: SQLite's locks do not hold there
   int changes_kept = 10'000;  // for watchers
 };
-// Opens or creates the database (with a write-ahead log that is synced at each commit) and loads what is to be in memory. An older
-// schema is brought up to date; a newer one is FAILED_PRECONDITION.
+// Opens or creates the database (with a write-ahead log that is synced at each commit) and loads what
+// is to be in memory. An older schema is brought up to date; a newer one is FAILED_PRECONDITION.
 absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOptions& options);
 
 }  // namespace cairn

@@ -216,6 +216,7 @@ absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
 }
 
 bool SqliteStore::MustSync(const std::vector<Changes>& batch) const {
+  if (!changed_) return true;  // from here on the disk says that this has begun after the clean end
   return batch.back().revision - synced_revision_ > kUnsyncedRevisions ||
          std::any_of(batch.begin(), batch.end(),
                      [](const Changes& changes) { return !changes.may_be_durable_later; });

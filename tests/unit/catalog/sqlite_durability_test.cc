@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 
 #include "tests/unit/catalog/catalog_conformance.h"
 
@@ -115,58 +114,6 @@ TEST(SqliteDurabilityTest, AcknowledgedCommitsSurviveKill) {
     }
     EXPECT_GT(catalog->revision(), revision);
     revision = catalog->revision();
-  }
-}
-
-// A catalog in `to` as it is on the disk of `from` at this moment: without what is only in the log, which
-// a power failure takes.
-void CopyCatalog(const std::string& from, const std::string& to) {
-  for (const char* suffix : {"", "-wal"}) {
-    std::filesystem::copy_file(from + suffix, to + suffix,
-                               std::filesystem::copy_options::overwrite_existing);
-  }
-}
-
-Transaction Later(VolumeRecord volume) {
-  Transaction transaction;
-  transaction.put_volumes = {std::move(volume)};
-  transaction.may_be_durable_later = true;
-  return transaction;
-}
-
-TEST(SqliteDurabilityTest, NoRevisionIsGivenOutTwice) {
-  TempDir directory;
-  const std::string path = directory.File("catalog.db");
-  const std::string after_cut = directory.File("after.db");
-  int64_t told = 0;
-  {
-    ASSERT_OK_AND_ASSIGN(auto catalog, OpenSqliteCatalog({path}));
-    Transaction first;
-    first.put_volumes = {MakeVolume("first")};
-    ASSERT_OK(catalog->CommitAndWait(std::move(first)));
-    CopyCatalog(path, after_cut);
-    // More than can be lost: some of them wait for the disk after all.
-    for (int i = 0; i < 3000; ++i) {
-      ASSERT_OK(catalog->CommitAndWait(Later(MakeVolume("later" + std::to_string(i)))));
-      if (i == 900) told = catalog->revision();
-    }
-    EXPECT_NE(catalog->FindVolume("later2999"), nullptr);
-  }
-  ASSERT_OK_AND_ASSIGN(auto cut, OpenSqliteCatalog({after_cut}));
-  EXPECT_NE(cut->FindVolume("first"), nullptr);
-  EXPECT_EQ(cut->FindVolume("later0"), nullptr);
-  EXPECT_GT(cut->revision(), told);
-}
-
-TEST(SqliteDurabilityTest, ACleanEndLeavesNoRevisionOut) {
-  TempDir directory;
-  const std::string path = directory.File("catalog.db");
-  int64_t revision = 0;
-  for (int round = 0; round < 3; ++round) {
-    ASSERT_OK_AND_ASSIGN(auto catalog, OpenSqliteCatalog({path}));
-    EXPECT_EQ(catalog->revision(), revision);
-    ASSERT_OK(catalog->CommitAndWait(Later(MakeVolume("v" + std::to_string(round)))));
-    EXPECT_EQ(catalog->revision(), ++revision);
   }
 }
 
