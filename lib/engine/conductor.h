@@ -137,6 +137,7 @@ class Conductor {
   absl::Status Cross(LiveOperation& op);
   absl::Status Run(LiveOperation& op, const Step& step, bool cancellable,
                    bool synced_by_next = false);
+  void Unstage(LiveOperation& op);
   void Refused(const LivePtr& op, const absl::Status& why);
   void RefuseLater(const LivePtr& op, const absl::Status& why);
   void Fail(const LivePtr& op, const absl::Status& error);

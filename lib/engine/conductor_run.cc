@@ -359,7 +359,14 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   StepContext context = ContextOf(op, cancellable);
   context.synced_by_next = synced_by_next;
   context.again = op.recovered || op.parked || op.undoing;
+  context.staged = op.staged == &step;
+  if (context.staged) op.staged = nullptr;
   return RunStep(step, context);
+}
+
+void Conductor::Unstage(LiveOperation& op) {
+  if (op.staged == nullptr) return;
+  UnstageStep(*std::exchange(op.staged, nullptr), ContextOf(op, /*cancellable=*/false));
 }
 
 void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
@@ -374,6 +381,7 @@ void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   if (op->answer) std::exchange(op->answer, nullptr)(op->Seen());
   spdlog::warn("operation={} kind={} volume={} failed: {}", op->id, OperationKindName(op->kind),
                op->volume_id, Describe(error));
+  Unstage(*op);
   op->verdict = error;
   op->undoing = op->planned && !op->crossed;
   End(op);

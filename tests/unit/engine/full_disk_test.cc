@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include "lib/base/id.h"
 #include "tests/support/engine_fixture.h"
@@ -49,6 +50,21 @@ class FullDiskTest : public ::testing::Test {
     setup.engine.probe_period = absl::Hours(1);
     setup.pool.max_over_subscription_ratio = 1000;
     engine_ = std::make_unique<TestEngine>(setup);
+    AwaitTrials();
+  }
+  // What a share can do is tried with files of its own, which take room.
+  void AwaitTrials() {
+    const absl::Time until = absl::Now() + absl::Seconds(30);
+    while (absl::Now() < until) {
+      auto pool = (*engine_)->GetPool("");
+      if (pool.ok() && std::all_of(pool->shares.begin(), pool->shares.end(), [](const auto& each) {
+            return each.share.status.abilities.has_value();
+          })) {
+        return;
+      }
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    FAIL() << "what the shares can do is not known";
   }
   void TearDown() override {
     engine_.reset();
