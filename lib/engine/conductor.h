@@ -137,22 +137,26 @@ class Conductor {
   absl::Status Cross(LiveOperation& op);
   absl::Status Run(LiveOperation& op, const Step& step, bool cancellable,
                    bool synced_by_next = false);
-  void Unstage(LiveOperation& op);
   void Refused(const LivePtr& op, const absl::Status& why);
   void RefuseLater(const LivePtr& op, const absl::Status& why);
+
+  // Ending (conductor_end.cc).
+  void Unstage(LiveOperation& op);
   void Fail(const LivePtr& op, const absl::Status& error);
   void End(const LivePtr& op);
   bool MayPass(const LiveOperation& op, const absl::Status& error) const;
   bool MayHaveEnded(const LiveOperation& op) const;
   bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
-  std::set<std::string> SharesOf(const LiveOperation& op) const;
   bool Undo(LiveOperation& op);
   void Conclude(const LivePtr& op);
   static void RecordEnd(OperationRecord& record, const absl::Status& verdict, bool cancelled,
                         absl::Time now);
   static void LogEnd(const OperationRecord& ended);
   void Park(const LivePtr& op, const absl::Status& why);
+
+  // Of both.
   void Resume(const LivePtr& op);  // on the control executor
+  std::set<std::string> SharesOf(const LiveOperation& op) const;
   // What goes into the journal at once, and the volumes in it as they were.
   struct Entry {
     Transaction records;

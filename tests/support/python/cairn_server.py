@@ -12,19 +12,20 @@ from grpc.health.v1 import health_pb2, health_pb2_grpc
 
 
 class CairnServer:
-    """Starts in the constructor; close() ends it and removes what it had."""
+    """Starts in the constructor; close() ends it and removes what it had. `root`: where all of it
+    is, perhaps from an earlier time."""
 
     awaited = 'pool/default'  # what must be SERVING before the server counts as started
 
-    def __init__(self, program):
+    def __init__(self, program, root=None):
         self.program = program
-        self.root = tempfile.mkdtemp(prefix='cairn-test-')
+        self.root = root or tempfile.mkdtemp(prefix='cairn-test-')
         self.share = os.path.join(self.root, 'share')
         self.socket = os.path.join(self.root, 'cairnd.sock')
         self.log = os.path.join(self.root, 'cairnd.log')
         self.process = None
         self.channel = None
-        os.mkdir(self.share)
+        os.makedirs(self.share, exist_ok=True)
         self._write('nfs_shares', f'file://{self.share}\n')
         self._write('cairnd.yaml', f'''listen: ["unix:{self.socket}"]
 state_path: {self.root}/state
