@@ -109,7 +109,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore::Table>> SqliteStore::PrepareOperatio
                    database_.Prepare("INSERT OR REPLACE INTO operations(id, revision, body, "
                                      "created, volume_id, request_id) VALUES(?, ?, ?, ?, ?, ?)"));
   ASSIGN_OR_RETURN(SqliteStatement remove,
-                   database_.Prepare("DELETE FROM operations WHERE id = ? RETURNING request_id"));
+                   database_.Prepare("DELETE FROM operations WHERE id = ?"));
   return std::make_unique<Table>(Table{std::move(put), std::move(remove)});
 }
 
@@ -202,12 +202,10 @@ absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std:
 absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
   const bool synced = MustSync(batch);
   RETURN_IF_ERROR(database_.SetSynced(synced));
-  forgotten_.clear();
   if (absl::Status status = WriteAll(batch); !status.ok()) {
     database_.RollBack();
     return status;
   }
-  for (const std::string& request_id : forgotten_) requests_.Remove(request_id);
   changed_ = true;
   revision_ = batch.back().revision;
   if (synced) synced_revision_ = revision_;
@@ -281,27 +279,16 @@ absl::Status SqliteStore::WriteOperations(const Changes& changes) {
   }
   for (const Changes::Removal& removal : changes.removed_operations) {
     RETURN_IF_ERROR(journal_->Remove(removal.id));
-    RETURN_IF_ERROR(RemoveEnded(removal.id));
+    RETURN_IF_ERROR(operations_->Remove(removal.id));
   }
   return absl::OkStatus();
-}
-
-absl::Status SqliteStore::RemoveEnded(const std::string& id) {
-  SqliteStatement& remove = operations_->remove;
-  remove.Bind(1, id);
-  for (;;) {
-    auto row = remove.Step();
-    if (!row.ok()) return Annotate(row.status(), fmt::format("removing {}", id));
-    if (!*row) return absl::OkStatus();
-    forgotten_.emplace_back(remove.Text(0));
-  }
 }
 
 // At its end it leaves the journal.
 absl::Status SqliteStore::PutOperation(const OperationRecord& record) {
   const std::string body = RecordToJson(record);
   if (!Ended(record.state)) {
-    RETURN_IF_ERROR(RemoveEnded(record.id));
+    RETURN_IF_ERROR(operations_->Remove(record.id));
     BindRecord(journal_->put, record, body);
     return journal_->put.Run();
   }
@@ -312,7 +299,7 @@ absl::Status SqliteStore::PutOperation(const OperationRecord& record) {
   put.Bind(4, created);
   put.Bind(5, record.volume_id);
   put.Bind(6, record.request_id);
-  requests_.Add(record.request_id);  // if it is not written after all, it may be there
+  if (!record.request_id.empty()) requests_.Add(record.request_id);
   return put.Run();
 }
 

@@ -62,7 +62,6 @@ class SqliteStore {
                                  const std::vector<Changes::Removal>& removals);
   absl::Status WriteOperations(const Changes& changes);
   absl::Status PutOperation(const OperationRecord& record);
-  absl::Status RemoveEnded(const std::string& id);
   absl::Status LoadRequests();
   absl::Status CheckRevisions(const Changes& loaded, int64_t volume_revision);
   absl::Status WriteMeta(const char* key, int64_t value);
@@ -74,8 +73,7 @@ class SqliteStore {
   const std::string path_;
   std::unique_ptr<Table> volumes_, snapshots_, journal_, operations_;
   std::unique_ptr<SqliteStatement> put_meta_, begin_, commit_;
-  KnownRequests requests_;              // of the operations that have ended
-  std::vector<std::string> forgotten_;  // that the transaction at hand removes
+  KnownRequests requests_;  // of the operations that have ended
   std::unique_ptr<StoredOperations> stored_operations_;
   std::unique_ptr<WriteAheadLog> log_;
   bool changed_ = false;         // since it was opened
