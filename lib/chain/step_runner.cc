@@ -135,18 +135,13 @@ class Runner {
         return files_.SyncDirectory(directory);
       }
     }
-    const ReplaceFileOptions options = MapOptions(directory, step);
-    return context_.staged ? PublishFile(files_, options)
-                           : ReplaceFile(files_, options, FormatInfoMap(step.map));
-  }
-
-  absl::Status Stage(const WriteMapStep& step) {
-    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    return StageFile(files_, MapOptions(directory, step), FormatInfoMap(step.map));
-  }
-  absl::Status Unstage(const WriteMapStep& step) {
-    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    return files_.Remove(directory + "/" + MapOptions(directory, step).temporary);
+    const std::string name = InfoFileName(step.volume_id);
+    return ReplaceFile(files_,
+                       {.directory = directory,
+                        .name = name,
+                        .temporary = Temporary(name),
+                        .mode = context_.permissions.mode},
+                       FormatInfoMap(step.map));
   }
 
   absl::Status operator()(const RemoveFilesStep& step) {
@@ -230,14 +225,6 @@ class Runner {
     return CopyQcow2File(files_, options, step.size_bytes, context_.cancel, context_.progress);
   }
 
-  ReplaceFileOptions MapOptions(const std::string& directory, const WriteMapStep& step) const {
-    const std::string name = InfoFileName(step.volume_id);
-    return {.directory = directory,
-            .name = name,
-            .temporary = Temporary(name),
-            .mode = context_.permissions.mode};
-  }
-
   std::string Temporary(const std::string& file) const {
     return TemporaryName(file, context_.operation_id);
   }
@@ -264,16 +251,6 @@ absl::Status RunStep(const Step& step, const StepContext& context) {
   // A step can be done twice, so it is when another host has replaced a file under it.
   absl::Status status = OnceMoreIfStale([&] { return std::visit(Runner(context), step); });
   return Annotate(status, DescribeStep(step), {{"share", ShareOf(step)}});
-}
-
-absl::Status StageStep(const Step& step, const StepContext& context) {
-  absl::Status status = Runner(context).Stage(std::get<WriteMapStep>(step));
-  return Annotate(status, DescribeStep(step), {{"share", ShareOf(step)}});
-}
-
-void UnstageStep(const Step& step, const StepContext& context) {
-  // What is left is swept at the next start.
-  Runner(context).Unstage(std::get<WriteMapStep>(step)).IgnoreError();
 }
 
 std::string TemporaryName(std::string_view file, std::string_view operation_id) {

@@ -26,7 +26,6 @@ struct StepContext {
   std::function<absl::Status()> before_name;  // of a MakeImageStep: see CreateImageOptions
   bool synced_by_next = false;  // the step that follows makes new names last: see IsSyncedByNext
   bool again = false;           // the step may have been begun, or done, before
-  bool staged = false;          // the step was staged: see StageStep
   std::string operation_id;     // names the temporary files: ".<name>.tmp-<operation-id>"
   CancelToken cancel;
   ProgressFn progress;
@@ -35,11 +34,6 @@ struct StepContext {
 // The steps' own rule holds: done twice, the outcome is the same. ReceiveContentStep only makes the
 // empty file that is then filled.
 absl::Status RunStep(const Step& step, const StepContext& context);
-
-// Does ahead of its time what nobody sees of a WriteMapStep, or leaves nothing. The step is then to be
-// run with context.staged, or to be unstaged.
-absl::Status StageStep(const Step& step, const StepContext& context);
-void UnstageStep(const Step& step, const StepContext& context);
 
 // ".<name>.tmp-<operation-id>": what nothing refers to yet. Start-up sweeps those of ended
 // operations.

@@ -141,7 +141,6 @@ class Conductor {
   void RefuseLater(const LivePtr& op, const absl::Status& why);
 
   // Ending (conductor_end.cc).
-  void Unstage(LiveOperation& op);
   void Fail(const LivePtr& op, const absl::Status& error);
   void End(const LivePtr& op);
   bool MayPass(const LiveOperation& op, const absl::Status& error) const;

@@ -168,18 +168,12 @@ void Conductor::BeginWithFile(const std::shared_ptr<AtOnce>& begin) {
   StepContext context = ContextOf(*op, /*cancellable=*/true);
   context.synced_by_next = IsSyncedByNext(op->plan, 0);
   context.before_name = [&]() -> absl::Status {
-    // The map that is to name the file is made meanwhile, too.
-    if (IsSyncedByNext(op->plan, 0)) {
-      RETURN_IF_ERROR(StageStep(op->plan.steps[1], context));
-      op->staged = &op->plan.steps[1];
-    }
     RETURN_IF_ERROR(await());
     RETURN_IF_ERROR(FailPoint(*op, "planned"));
     return FailPoint(*op, "step0");
   };
   const absl::Status made = RunStep(op->plan.steps.front(), context);
   if (absl::Status status = await(); !status.ok()) {
-    Unstage(*op);
     RemoveLive(*op);
     return Retry(*begin, status);
   }

@@ -17,11 +17,6 @@ constexpr absl::Duration kParkPeriod = absl::Seconds(2);
 
 }  // namespace
 
-void Conductor::Unstage(LiveOperation& op) {
-  if (op.staged == nullptr) return;
-  UnstageStep(*std::exchange(op.staged, nullptr), ContextOf(op, /*cancellable=*/false));
-}
-
 void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   if (op->verdict.has_value()) return Park(op, error);  // it could not even be undone now
   // A stopping server interrupts what runs: the next start goes on with it.
@@ -34,7 +29,6 @@ void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   if (op->answer) std::exchange(op->answer, nullptr)(op->Seen());
   spdlog::warn("operation={} kind={} volume={} failed: {}", op->id, OperationKindName(op->kind),
                op->volume_id, Describe(error));
-  Unstage(*op);
   op->verdict = error;
   op->undoing = op->planned && !op->crossed;
   End(op);

@@ -357,8 +357,6 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   StepContext context = ContextOf(op, cancellable);
   context.synced_by_next = synced_by_next;
   context.again = op.recovered || op.parked || op.undoing;
-  context.staged = op.staged == &step;
-  if (context.staged) op.staged = nullptr;
   return RunStep(step, context);
 }
 

@@ -34,11 +34,10 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   Plan plan;
   bool planned = false;
   size_t next_step = 0;
-  bool crossed = false;          // the point of no return is behind
-  bool recovered = false;        // taken up after a restart
-  bool parked = false;           // a step failed and is tried again, or will be
-  bool settled = false;          // Plan::settled is reached
-  const Step* staged = nullptr;  // the one of the plan that is: see StageStep
+  bool crossed = false;    // the point of no return is behind
+  bool recovered = false;  // taken up after a restart
+  bool parked = false;     // a step failed and is tried again, or will be
+  bool settled = false;    // Plan::settled is reached
   Lane lane = Lane::kFast;
   // Of steps on disks in use.
   bool on_disks = false;             // it belongs to the threads that ask machines

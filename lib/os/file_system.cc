@@ -418,29 +418,17 @@ absl::StatusOr<std::string> ReadWholeFile(FileSystem& files, const std::string& 
                {{"path", path}});
 }
 
-absl::Status StageFile(FileSystem& files, const ReplaceFileOptions& options,
-                       std::string_view content) {
-  const std::string temporary = options.directory + "/" + options.temporary;
+absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
+                         std::string_view content) {
+  std::string temporary = options.directory + "/" + options.temporary;
   absl::Status status = WriteDurably(files, temporary, options, content);
-  // The first error is the one to report.
-  if (!status.ok()) files.Remove(temporary).IgnoreError();
-  return status;
-}
-
-absl::Status PublishFile(FileSystem& files, const ReplaceFileOptions& options) {
-  const std::string temporary = options.directory + "/" + options.temporary;
-  absl::Status status = files.Rename(temporary, options.directory + "/" + options.name);
+  if (status.ok()) status = files.Rename(temporary, options.directory + "/" + options.name);
   if (!status.ok()) {
+    // The first error is the one to report.
     files.Remove(temporary).IgnoreError();
     return status;
   }
   return files.SyncDirectory(options.directory);
-}
-
-absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
-                         std::string_view content) {
-  RETURN_IF_ERROR(StageFile(files, options, content));
-  return PublishFile(files, options);
 }
 
 }  // namespace cairn

@@ -128,10 +128,6 @@ struct ReplaceFileOptions {
 };
 absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
                          std::string_view content);
-// The first part of it, which nobody sees, and the rest.
-absl::Status StageFile(FileSystem& files, const ReplaceFileOptions& options,
-                       std::string_view content);
-absl::Status PublishFile(FileSystem& files, const ReplaceFileOptions& options);
 
 }  // namespace cairn
 

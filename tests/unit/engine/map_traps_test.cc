@@ -335,6 +335,22 @@ TEST_F(FailureTrapTest, TheFirstSnapshotWhenItFailsLeavesNeitherLayerNorMap) {
   EXPECT_EQ(engine_.Volume(fresh)->chain.size(), 2u);
 }
 
+// As when another host has replaced something: the step is done once more.
+TEST_F(FailureTrapTest, ASnapshotSurvivesOneStaleHandleAnywhere) {
+  for (const char* call : {"Create", "WriteAt", "Sync", "Rename", "SyncDirectory"}) {
+    int fired = 0;
+    for (int64_t nth = 1; nth <= 2; ++nth) {
+      SCOPED_TRACE(std::string(call) + " " + std::to_string(nth));
+      files_->Inject({.call = call, .nth = nth, .error_number = ESTALE});
+      EXPECT_OK(engine_.Do(NewSnapshot(volume_, NewId())));
+      fired += files_->fired() ? 1 : 0;
+      files_->Clear();
+    }
+    EXPECT_GT(fired, 0) << call;
+  }
+  EXPECT_TRUE(Holds(3));
+}
+
 TEST_F(FailureTrapTest, AFailedCreateLeavesNothing) {
   for (VolumeFormat format :
        {VolumeFormat::kQcow2, VolumeFormat::kRawSparse, VolumeFormat::kRawThick}) {
