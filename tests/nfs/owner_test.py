@@ -27,14 +27,20 @@ class OwnerTest(nfs.NfsTest):
         address = REFLINK.replace('127.0.0.1', '10.99.2.1')
         return self.serve(address, options='vers=4.2', machine='host', awaited=''), address
 
-    def wait_for_pool(self):
-        """The first word of the shares, whatever it is."""
-        return nfs.wait_for(lambda: [share for share in self.call(
-            self.pools.GetPool, pool_service_pb2.GetPoolRequest()).pool.shares
-            if share.state != pool_pb2.SHARE_STATE_MOUNTING], 'a verdict on the shares')
+    def wait_for_verdict(self):
+        """The first word of the share, whatever it is."""
+        def verdict():
+            try:
+                pool = self.call(self.pools.GetPool, pool_service_pb2.GetPoolRequest()).pool
+            except nfs.Refused as refused:
+                self.assertEqual(refused.info.reason, 'STARTING')
+                return None
+            (share,) = pool.shares
+            return None if share.state == pool_pb2.SHARE_STATE_MOUNTING else share
+        return nfs.wait_for(verdict, 'a verdict on the share')
 
     def assert_kept_away(self, address, holder, host, since):
-        (share,) = self.wait_for_pool()
+        share = self.wait_for_verdict()
         self.assertNotIn(share.state, (ONLINE, pool_pb2.SHARE_STATE_DEGRADED))
         for text in self.refusal_of_create(address), share.last_error:
             self.assertIn(host, text)
