@@ -1,7 +1,8 @@
 // grpc.health.v1.Health: what the server says about itself and about each pool.
 //
 //   ""                        SERVING once the engine has started, until the server stops
-//   "cairn.v1.VolumeService"  the same, and so for each service
+//   "cairn.v1.VolumeService"  the same, and so for each service; who waits for a start asks for one of
+//                             these, as gRPC calls "" SERVING between its own start and our first word
 //   "pool/<name>"             SERVING while at least one of the pool's shares can be used
 //   "share/<address>"         SERVING while that share can be used
 #ifndef CAIRN_SERVER_HEALTH_H_

@@ -15,6 +15,8 @@ ONLINE = pool_pb2.SHARE_STATE_ONLINE
 TAKEN_OVER_SECONDS = 15
 # When the host has died the NFS server gives its locks away with its lease, of 10 s.
 LEASE_SECONDS = 10
+# A server counts as started although none of its shares can be used.
+STARTED = 'cairn.v1.PoolService'
 
 
 class OwnerTest(nfs.NfsTest):
@@ -25,22 +27,16 @@ class OwnerTest(nfs.NfsTest):
     def serve_elsewhere(self):
         """A server on another host."""
         address = REFLINK.replace('127.0.0.1', '10.99.2.1')
-        return self.serve(address, options='vers=4.2', machine='host', awaited=''), address
+        return self.serve(address, options='vers=4.2', machine='host', awaited=STARTED), address
 
-    def wait_for_verdict(self):
-        """The first word of the share, whatever it is."""
-        def verdict():
-            try:
-                pool = self.call(self.pools.GetPool, pool_service_pb2.GetPoolRequest()).pool
-            except nfs.Refused as refused:
-                self.assertEqual(refused.info.reason, 'STARTING')
-                return None
-            (share,) = pool.shares
-            return None if share.state == pool_pb2.SHARE_STATE_MOUNTING else share
-        return nfs.wait_for(verdict, 'a verdict on the share')
+    def wait_for_pool(self):
+        """The first word of the shares, whatever it is."""
+        return nfs.wait_for(lambda: [share for share in self.call(
+            self.pools.GetPool, pool_service_pb2.GetPoolRequest()).pool.shares
+            if share.state != pool_pb2.SHARE_STATE_MOUNTING], 'a verdict on the shares')
 
     def assert_kept_away(self, address, holder, host, since):
-        share = self.wait_for_verdict()
+        (share,) = self.wait_for_pool()
         self.assertNotIn(share.state, (ONLINE, pool_pb2.SHARE_STATE_DEGRADED))
         for text in self.refusal_of_create(address), share.last_error:
             self.assertIn(host, text)
@@ -69,12 +65,12 @@ class OwnerTest(nfs.NfsTest):
         first = self.serve(REFLINK, options='vers=4.2')
         volume = self.create(size_bytes=MIB, share=REFLINK, format=nfs.SPARSE)
         # That one does not wait to become usable.
-        second = self.serve(REFLINK, options='vers=4.2', awaited='')
+        second = self.serve(REFLINK, options='vers=4.2', awaited=STARTED)
         self.assert_kept_away(REFLINK, first, os.uname().nodename, started)
         first.stop(signal.SIGKILL)
         self.assert_taken_over(REFLINK, volume.id, TAKEN_OVER_SECONDS)
         # Come back, the first finds the tables turned.
-        first.awaited = ''
+        first.awaited = STARTED
         first.start()
         self.use(first)
         self.assert_kept_away(REFLINK, second, os.uname().nodename, time.time())
@@ -99,7 +95,7 @@ class OwnerTest(nfs.NfsTest):
         first, address = self.serve_elsewhere()
         self.wait_for_state(address, ONLINE)
         volume = self.create(size_bytes=MIB, share=address, format=nfs.SPARSE)
-        self.serve(REFLINK, options='vers=4.2', awaited='')
+        self.serve(REFLINK, options='vers=4.2', awaited=STARTED)
         self.assert_kept_away(REFLINK, first, 'host', time.time())
         nfs.run('ip', 'link', 'set', 'cable2', 'down')
         self.addCleanup(nfs.run, 'ip', 'link', 'set', 'cable2', 'up')

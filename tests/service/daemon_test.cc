@@ -77,7 +77,7 @@ class DaemonTest : public ::testing::Test {
         grpc::CreateChannel("unix:" + dir_.File("socket"), grpc::InsecureChannelCredentials());
     std::string health;
     for (int i = 0; i < 1000 && health != "SERVING"; ++i) {
-      health = CheckHealth(channel, "");
+      health = CheckHealth(channel, "cairn.v1.VolumeService");
       absl::SleepFor(absl::Milliseconds(10));
     }
     EXPECT_EQ(health, "SERVING") << Output();
