@@ -18,18 +18,10 @@ def timed(job):
     return time.monotonic() - begun
 
 
-def touch_memory():
-    """A guest's memory is slow when it is used for the first time: seconds for a GiB."""
-    with open('/proc/meminfo', encoding='ascii') as file:
-        available = next(line for line in file if line.startswith('MemAvailable:'))
-    bytes(int(available.split()[1]) * 1024 * 9 // 10)
-
-
 class SpeedTest(nfs.NfsTest):
     @classmethod
     def setUpClass(cls):
         cls.table = []
-        touch_memory()
 
     @classmethod
     def tearDownClass(cls):
