@@ -90,7 +90,7 @@ class Conductor {
     std::shared_ptr<Submission> submission;
     LivePtr op;
     int tries_left = 0;
-    absl::Time since;
+    MonotonicTime since;
     std::atomic<AtOnceState> state{AtOnceState::kPlanning};
     // Of what is queued: its entry in the journal, and the lane's thread. The second goes on.
     std::atomic<int> arrived{0};
@@ -150,7 +150,7 @@ class Conductor {
   void Conclude(const LivePtr& op);
   static void RecordEnd(OperationRecord& record, const absl::Status& verdict, bool cancelled,
                         absl::Time now);
-  static void LogEnd(const OperationRecord& ended);
+  static void LogEnd(const OperationRecord& ended, MonotonicTime since);
   void Park(const LivePtr& op, const absl::Status& why);
 
   // Of both.

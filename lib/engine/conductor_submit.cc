@@ -318,6 +318,7 @@ absl::Status Conductor::TakeUpUnfinished() {
     {
       MutexLock lock(&op->mutex);
       op->record = *record;
+      op->record.running_since = MonotonicTime::Now();
       // It may have been told as done: it is not undone any more because somebody asks for it.
       if (op->planned && IsFoundDone(op->plan)) op->record.cancellable = false;
     }

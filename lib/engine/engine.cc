@@ -54,7 +54,7 @@ class EngineImpl : public Engine {
   absl::StatusOr<OperationPtr> GetOperation(const std::string& id) const override {
     return conductor_.Get(id);
   }
-  Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) override {
+  Subscription Wait(const std::string& id, MonotonicTime until, OperationCallback done) override {
     return conductor_.watchers().Wait(id, until, std::move(done));
   }
   Subscription Watch(const std::string& id, OperationCallback changed) override {
@@ -237,7 +237,7 @@ void EngineImpl::FirstProbes() {
     Mutex mutex;
     CondVar changed;
     size_t left ABSL_GUARDED_BY(mutex) = 0;
-    absl::Time until ABSL_GUARDED_BY(mutex) = absl::Now() + kFirstProbeTime;
+    MonotonicTime until ABSL_GUARDED_BY(mutex) = MonotonicTime::Now() + kFirstProbeTime;
   };
   auto countdown = std::make_shared<Countdown>();
   const std::vector<Share*> shares = core_->Shares();
@@ -250,13 +250,13 @@ void EngineImpl::FirstProbes() {
       MutexLock lock(&countdown->mutex);
       --countdown->left;
       if (probed.ok())
-        countdown->until = std::min(countdown->until, absl::Now() + kOtherProbesTime);
+        countdown->until = std::min(countdown->until, MonotonicTime::Now() + kOtherProbesTime);
       countdown->changed.NotifyAll();
     });
   }
   MutexLock lock(&countdown->mutex);
-  while (countdown->left > 0 && absl::Now() < countdown->until) {
-    countdown->changed.WaitFor(&countdown->mutex, countdown->until - absl::Now());
+  while (countdown->left > 0 && MonotonicTime::Now() < countdown->until) {
+    countdown->changed.WaitFor(&countdown->mutex, countdown->until - MonotonicTime::Now());
   }
 }
 

@@ -24,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "lib/base/clock.h"
 #include "lib/catalog/catalog.h"
 #include "lib/catalog/records.h"
 #include "lib/engine/requests.h"
@@ -53,6 +54,7 @@ struct EngineOptions {
   MountTable* mounts = nullptr;
 };
 
+  const Clock* clock = nullptr;
 // Who asks, and how.
 struct Caller {
   std::string request_id;      // the same id and the same request again give the same operation
@@ -144,7 +146,7 @@ class Engine {
   // Calls `done` once: when the operation ended, or at `until` with the operation as it is then.
   // Returns a handle for StopWaiting, after which `done` is not called any more (0: already
   // called).
-  virtual Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) = 0;
+  virtual Subscription Wait(const std::string& id, MonotonicTime until, OperationCallback done) = 0;
   // Calls `changed` with the operation as it is now and at each change (progress at most five times
   // a second), the last time when it has ended.
   virtual Subscription Watch(const std::string& id, OperationCallback changed) = 0;

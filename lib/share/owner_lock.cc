@@ -20,6 +20,7 @@
 #include "lib/base/json.h"
 #include "lib/base/status.h"
 #include "lib/os/file_error.h"
+#include "lib/base/clock.h"
 
 namespace cairn {
 namespace {
@@ -54,7 +55,7 @@ std::string Identity() {
   const nlohmann::json identity = {
       {"host", HostName()},
       {"pid", getpid()},
-      {"since", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())}};
+      {"since", absl::FormatTime(absl::RFC3339_sec, Clock::System()->Now(), absl::UTCTimeZone())}};
   return identity.dump() + "\n";
 }
 
@@ -160,8 +161,8 @@ absl::Status OwnerLock::Take() {
   if (!file.valid()) return FileError(errno, "open", path);
   int error = LockWhole(file.get());
   // The keeper of a server that was killed just now is on its way out.
-  const absl::Time until = absl::Now() + kKeeperEndTime;
-  while ((error == EAGAIN || error == EACCES) && absl::Now() < until) {
+  const MonotonicTime until = MonotonicTime::Now() + kKeeperEndTime;
+  while ((error == EAGAIN || error == EACCES) && MonotonicTime::Now() < until) {
     absl::SleepFor(absl::Milliseconds(20));
     error = LockWhole(file.get());
   }
