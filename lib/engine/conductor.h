@@ -57,8 +57,8 @@ class Conductor {
 
   // Start-up: queues what the journal has unfinished, in its order, before anything new.
   absl::Status TakeUpUnfinished();
-  // Removes operations that ended before `before`.
-  void SweepEnded(absl::Time before);
+  // Removes operations that had ended when `mark` was made.
+  void SweepEnded(const RetentionMark& mark);
 
   // Calls `arrived` (once, with an error when it ends before) when the operation waits for its
   // content.

@@ -332,7 +332,7 @@ absl::Status Conductor::TakeUpUnfinished() {
   return absl::OkStatus();
 }
 
-void Conductor::SweepEnded(absl::Time before) {
+void Conductor::SweepEnded(const RetentionMark& mark) {
   // Few at a time: whoever commits meanwhile waits for as many.
   ListQuery query{.filter = {}, .order_by = {}, .page_size = 200, .page_token = {}};
   do {
@@ -343,8 +343,9 @@ void Conductor::SweepEnded(absl::Time before) {
     }
     Transaction transaction;
     for (const OperationPtr& op : page->items) {
-      if (op->create_time > before) page->next_page_token.clear();  // the rest is younger still
-      if (Ended(op->state) && op->end_time < before)
+      if (op->create_time > mark.created)
+        page->next_page_token.clear();  // the rest is younger still
+      if (Ended(op->state) && op->revision <= mark.revision)
         transaction.remove_operations.push_back(op->id);
     }
     if (!transaction.remove_operations.empty()) {

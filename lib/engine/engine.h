@@ -41,7 +41,9 @@ struct EngineOptions {
   std::string state_path = "/var/lib/cairn";  // the catalog lies here, never on NFS
   std::vector<PoolOptions> pools;
   int queue_depth_max = 64;  // operations that may wait for one volume
+  // Of what ended; counted while the engine runs.
   absl::Duration operation_retention = absl::Hours(7 * 24);
+  absl::Duration sweep_period = absl::Minutes(10);  // how often it is looked for what is older
   absl::Duration probe_period = absl::Seconds(5);
   absl::Duration probe_timeout = absl::Seconds(2);  // a share that takes longer is UNREACHABLE
   absl::Duration rescan_period = absl::Hours(1);
@@ -52,9 +54,9 @@ struct EngineOptions {
   FileSystem* files = nullptr;
   ProcessRunner* processes = nullptr;
   MountTable* mounts = nullptr;
+  const Clock* clock = nullptr;
 };
 
-  const Clock* clock = nullptr;
 // Who asks, and how.
 struct Caller {
   std::string request_id;      // the same id and the same request again give the same operation
