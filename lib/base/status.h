@@ -24,35 +24,37 @@ namespace cairn {
 // Why something was refused or failed. The names are part of the public contract
 // (ErrorInfo.reason): never renamed, only added to. The canonical code of each stands beside it.
 enum class Reason {
-  kInternal,                 // INTERNAL
-  kInvalidField,             // INVALID_ARGUMENT; metadata: field
-  kInvalidFilter,            // INVALID_ARGUMENT
-  kInvalidPageToken,         // INVALID_ARGUMENT
-  kChecksumMismatch,         // INVALID_ARGUMENT
-  kVolumeNotFound,           // NOT_FOUND
-  kSnapshotNotFound,         // NOT_FOUND
-  kAttachmentNotFound,       // NOT_FOUND
-  kOperationNotFound,        // NOT_FOUND
-  kPoolNotFound,             // NOT_FOUND
-  kShareNotFound,            // NOT_FOUND
-  kFileNotFound,             // NOT_FOUND
-  kVolumeExists,             // ALREADY_EXISTS
-  kSnapshotExists,           // ALREADY_EXISTS
-  kFileExists,               // ALREADY_EXISTS
-  kRequestIdReused,          // ALREADY_EXISTS: same request_id, another request
-  kVolumeState,              // FAILED_PRECONDITION; metadata: state, operation
-  kSnapshotState,            // FAILED_PRECONDITION
-  kVolumeInUse,              // FAILED_PRECONDITION; metadata: attachment, instance
-  kVolumeHasSnapshots,       // FAILED_PRECONDITION; metadata: snapshots
-  kSnapshotNotNewest,        // FAILED_PRECONDITION; metadata: newer
-  kSnapshotsDisabled,        // FAILED_PRECONDITION
-  kBackingFileShared,        // FAILED_PRECONDITION: another file also uses it
-  kImageUnsafe,              // FAILED_PRECONDITION: a header that points outside its chain
-  kImageMismatch,            // FAILED_PRECONDITION: format or size is not the recorded one
-  kShareNotWritable,         // FAILED_PRECONDITION
-  kShareOwned,               // FAILED_PRECONDITION: another server owns it
+  kInternal,            // INTERNAL
+  kInvalidField,        // INVALID_ARGUMENT; metadata: field
+  kInvalidFilter,       // INVALID_ARGUMENT
+  kInvalidPageToken,    // INVALID_ARGUMENT
+  kChecksumMismatch,    // INVALID_ARGUMENT
+  kVolumeNotFound,      // NOT_FOUND
+  kSnapshotNotFound,    // NOT_FOUND
+  kAttachmentNotFound,  // NOT_FOUND
+  kOperationNotFound,   // NOT_FOUND
+  kPoolNotFound,        // NOT_FOUND
+  kShareNotFound,       // NOT_FOUND
+  kFileNotFound,        // NOT_FOUND
+  kVolumeExists,        // ALREADY_EXISTS
+  kSnapshotExists,      // ALREADY_EXISTS
+  kFileExists,          // ALREADY_EXISTS
+  kRequestIdReused,     // ALREADY_EXISTS: same request_id, another request
+  kVolumeState,         // FAILED_PRECONDITION; metadata: state, operation
+  kSnapshotState,       // FAILED_PRECONDITION
+  kVolumeInUse,         // FAILED_PRECONDITION; metadata: attachment, instance
+  kVolumeHasSnapshots,  // FAILED_PRECONDITION; metadata: snapshots
+  kSnapshotNotNewest,   // FAILED_PRECONDITION; metadata: newer
+  kCatalogOlder,        // FAILED_PRECONDITION: the share knows of changes that the catalog lacks
+  kSnapshotsDisabled,   // FAILED_PRECONDITION
+  kBackingFileShared,   // FAILED_PRECONDITION: another file also uses it
+  kImageUnsafe,         // FAILED_PRECONDITION: a header that points outside its chain
+  kImageMismatch,       // FAILED_PRECONDITION: format or size is not the recorded one
+  kShareNotWritable,    // FAILED_PRECONDITION
+  kShareOwned,          // FAILED_PRECONDITION: another server owns it
   kOperationNotCancellable,  // FAILED_PRECONDITION
   kOperationNotWaiting,      // FAILED_PRECONDITION: no consumer's answer is awaited
+  kOperationNotParked,       // FAILED_PRECONDITION: nothing is in its way
   kHypervisorMismatch,       // FAILED_PRECONDITION: no such disk, or other files open
   kHypervisorFailed,         // FAILED_PRECONDITION: it refused, or its job failed
   kToolMissing,            // FAILED_PRECONDITION: qemu-img, mount.nfs ...; metadata: tool, package
@@ -76,6 +78,7 @@ enum class Reason {
   kChainCorrupt,           // DATA_LOSS: loop, missing file, wrong backing
   kImageCorrupt,           // DATA_LOSS: a qcow2 header that cannot be right
   kIoError,                // DATA_LOSS: EIO on a file
+  kAbandoned,              // DATA_LOSS: an administrator has abandoned it half-way
   kToolFailed,             // INTERNAL: a child process failed; metadata: tool
 };
 

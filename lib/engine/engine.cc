@@ -47,6 +47,10 @@ class EngineImpl : public Engine {
   void Cancel(const std::string& operation_id, OperationCallback done) override {
     conductor_.Cancel(operation_id, std::move(done));
   }
+  void Abandon(const std::string& operation_id, std::string reason,
+               OperationCallback done) override {
+    conductor_.Abandon(operation_id, std::move(reason), std::move(done));
+  }
   void Report(const std::string& operation_id, ConsumerReport report,
               OperationCallback done) override {
     conductor_.Report(operation_id, std::move(report), std::move(done));
@@ -184,7 +188,7 @@ absl::Status EngineImpl::Begin() {
   }
   CheckTools();
   FirstProbes();
-  RETURN_IF_ERROR(conductor_.TakeUpUnfinished());
+  conductor_.TakeUpUnfinished();
   RemoveTemporarySnapshots(/*running=*/false);
   TendShares();
   const EngineOptions& options = core_->options();
