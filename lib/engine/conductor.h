@@ -149,7 +149,7 @@ class Conductor {
   void End(const LivePtr& op);
   bool GoesOn(LiveOperation& op, const absl::Status& error);
   bool MayHaveEnded(const LiveOperation& op) const;
-  bool HasWrittenMap(LiveOperation& op);
+  absl::StatusOr<bool> HasWrittenMap(const LiveOperation& op) const;
   bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
   absl::Status Undo(LiveOperation& op);
   void Conclude(const LivePtr& op);

@@ -45,10 +45,14 @@ bool Conductor::GoesOn(LiveOperation& op, const absl::Status& error) {
   // What is on the share is not what this plan is about: to undo it could harm it.
   if (HasReason(error, Reason::kCatalogOlder)) return true;
   if (MayHaveEnded(op) && !HasReason(error, Reason::kNoSpace)) return true;
-  if (op.planned && HasWrittenMap(op)) {
-    op.crossed = true;
-    Show(op, [](OperationRecord& record) { record.cancellable = false; });
-    return true;
+  if (op.planned) {
+    const absl::StatusOr<bool> written = HasWrittenMap(op);
+    if (!written.ok()) return true;  // it is to be looked at again
+    if (*written) {
+      op.crossed = true;
+      Show(op, [](OperationRecord& record) { record.cancellable = false; });
+      return true;
+    }
   }
   return op.recovered && op.planned && IsOutage(op, error) &&
          !HasReason(error, Reason::kHypervisorUnavailable);
@@ -56,14 +60,15 @@ bool Conductor::GoesOn(LiveOperation& op, const absl::Status& error) {
 
 // Whether a plan that only gives new files their names has come so far that the map names them, although
 // its last step failed: to take the map back could need room that there is not, to go on needs none.
-bool Conductor::HasWrittenMap(LiveOperation& op) {
+absl::StatusOr<bool> Conductor::HasWrittenMap(const LiveOperation& op) const {
   if (!IsFoundDone(op.plan)) return false;
   const auto* write = std::get_if<WriteMapStep>(&op.plan.steps.back());
   if (write == nullptr || op.next_step + 1 < op.plan.steps.size()) return false;
-  auto directory = core_->DirectoryOf(write->share);
-  if (!directory.ok()) return false;  // an outage: to be undone when it is over
-  auto present = ReadInfoMap(core_->files(), *directory, write->volume_id);
-  return present.ok() && present->has_value() && **present == write->map;
+  ASSIGN_OR_RETURN(const std::string directory, core_->DirectoryOf(write->share));
+  auto present = ReadInfoMap(core_->files(), directory, write->volume_id);
+  if (HasReason(present.status(), Reason::kMapCorrupt)) return false;
+  RETURN_IF_ERROR(present.status());
+  return present->has_value() && **present == write->map;
 }
 
 // Whether it may have been told as done before the machine failed: its end need not have been on the

@@ -214,12 +214,14 @@ TEST_F(InUseTest, AMergeDownwardThatFailsIsBegunAgain) {
   machine_.fault = Once("merge", Fault::kRefuse);
   ASSERT_OK(engine_.Do(Delete(first)));
   ExpectSound();
-  // The same for the newest, under the layer that was put on top.
+  // A merge upward that is refused leaves everything as it was.
   machine_.fault = Once("merge", Fault::kRefuse);
   Write(2, 4);
-  ASSERT_OK(engine_.Do(Delete(second)));
+  EXPECT_THAT(engine_.Do(Delete(second)), HasReasonOf(Reason::kHypervisorFailed));
+  EXPECT_EQ(engine_.FindSnapshot(second)->state, SnapshotState::kAvailable);
   EXPECT_EQ(machine_.disk().files[0], engine_.Volume(id_)->active_file);
   EXPECT_EQ(Map().active, engine_.Volume(id_)->active_file);
+  ASSERT_OK(engine_.Do(Delete(second)));
   ExpectSound();
   EXPECT_TRUE(Reads(2, 4));
 }
