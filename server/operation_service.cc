@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "absl/time/clock.h"
 #include "lib/base/id.h"
 #include "server/change.h"
 #include "server/operation_stream.h"
@@ -49,7 +48,7 @@ absl::Status StartWaitOperation(Engine* engine, const v1::WaitOperationRequest& 
   ASSIGN_OR_RETURN(absl::Duration timeout,
                    WaitFrom(request.has_timeout(), request.timeout(),
                             {"timeout", absl::Seconds(60), absl::Minutes(10)}));
-  WaitUntil(engine, id, absl::Now() + timeout, call,
+  WaitUntil(engine, id, MonotonicTime::Now() + timeout, call,
             [engine, call](const absl::StatusOr<OperationPtr>& operation) {
               call->Reply(OperationResponse<v1::WaitOperationResponse>(*engine, operation));
             });

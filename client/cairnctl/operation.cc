@@ -65,7 +65,7 @@ absl::Status RunList(Session* session, const ListArgs& args) {
   if (session->globals.quiet) {
     for (const v1::Operation& operation : operations) Print(operation.id() + "\n");
   } else if (session->table()) {
-    Print(OperationTable(operations, std::chrono::system_clock::now()));
+    Print(OperationTable(operations, WallTime()));
   } else {
     v1::ListOperationsResponse all;
     for (v1::Operation& operation : operations) *all.add_operations() = std::move(operation);
@@ -79,7 +79,7 @@ absl::Status ShowOperation(Session* session, const absl::StatusOr<v1::Operation>
   if (session->globals.quiet) {
     Print(operation->id() + "\n");
   } else if (session->table()) {
-    Print(OperationDetails(*operation, std::chrono::system_clock::now()));
+    Print(OperationDetails(*operation, WallTime()));
   } else {
     session->PrintMessage(*operation);
   }

@@ -16,6 +16,7 @@
 #include "lib/base/disk_change.h"
 #include "lib/base/format.h"
 #include "lib/base/hypervisor_address.h"
+#include "lib/base/monotonic_time.h"
 
 namespace cairn {
 
@@ -166,6 +167,7 @@ struct OperationRecord {
   absl::Time create_time;
   absl::Time start_time = absl::InfinitePast();
   absl::Time end_time = absl::InfiniteFuture();
+  MonotonicTime running_since;  // of this run of the server, for estimates; never stored
   int64_t revision = 0;
 };
 

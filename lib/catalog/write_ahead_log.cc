@@ -7,7 +7,6 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
 
@@ -76,9 +75,9 @@ void WriteAheadLog::Committed(bool synced) {
   {
     MutexLock lock(&mutex_);
     if (synced) {
-      unsynced_since_ = absl::InfiniteFuture();
-    } else if (unsynced_since_ == absl::InfiniteFuture()) {
-      unsynced_since_ = absl::Now();
+      unsynced_since_ = MonotonicTime::InfiniteFuture();
+    } else if (unsynced_since_ == MonotonicTime::InfiniteFuture()) {
+      unsynced_since_ = MonotonicTime::Now();
       wake = !looks_again_;
     }
   }
@@ -113,7 +112,8 @@ void WriteAheadLog::Run() {
       sync = Await();
       if (state_ == State::kStopping) return;
       if (sync)
-        unsynced_since_ = absl::InfiniteFuture();  // what comes from now on is another one's
+        unsynced_since_ =
+            MonotonicTime::InfiniteFuture();  // what comes from now on is another one's
     }
     if (sync) {
       Sync();
@@ -128,7 +128,7 @@ void WriteAheadLog::Run() {
 // True: for a sync; else for pages, or because it is to end.
 bool WriteAheadLog::Await() {
   while (state_ != State::kWanted && state_ != State::kStopping) {
-    const absl::Duration left = unsynced_since_ + kUnsyncedMax - absl::Now();
+    const absl::Duration left = unsynced_since_ + kUnsyncedMax - MonotonicTime::Now();
     if (left <= absl::ZeroDuration()) return true;
     looks_again_ = left != absl::InfiniteDuration();
     if (looks_again_) {

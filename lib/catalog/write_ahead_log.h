@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/catalog/sqlite_database.h"
 #include "lib/os/file_system.h"
@@ -48,7 +48,7 @@ class WriteAheadLog {
   Mutex mutex_;
   CondVar wanted_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;
-  absl::Time unsynced_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  MonotonicTime unsynced_since_ ABSL_GUARDED_BY(mutex_) = MonotonicTime::InfiniteFuture();
   bool looks_again_ ABSL_GUARDED_BY(mutex_) = false;  // the thread does, without being woken
   std::thread thread_;  // last, so that what it uses is there when it starts
 };

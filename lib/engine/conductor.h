@@ -60,8 +60,8 @@ class Conductor {
 
   // Start-up: queues what the journal has unfinished, in its order, before anything new.
   void TakeUpUnfinished();
-  // Removes operations that ended before `before`.
-  void SweepEnded(absl::Time before);
+  // Removes operations that had ended when `mark` was made.
+  void SweepEnded(const RetentionMark& mark);
 
   // Calls `arrived` (once, with an error when it ends before) when the operation waits for its
   // content.
@@ -93,7 +93,7 @@ class Conductor {
     std::shared_ptr<Submission> submission;
     LivePtr op;
     int tries_left = 0;
-    absl::Time since;
+    MonotonicTime since;
     std::atomic<AtOnceState> state{AtOnceState::kPlanning};
     // Of what is queued: its entry in the journal, and the lane's thread. The second goes on.
     std::atomic<int> arrived{0};
@@ -155,7 +155,7 @@ class Conductor {
   void Conclude(const LivePtr& op);
   static void RecordEnd(OperationRecord& record, OperationState state, const absl::Status& verdict,
                         absl::Time now);
-  static void LogEnd(const OperationRecord& ended);
+  static void LogEnd(const OperationRecord& ended, MonotonicTime since);
 
   // What cannot go on now (conductor_park.cc).
   void Park(const LivePtr& op, const absl::Status& why);

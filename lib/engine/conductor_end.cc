@@ -178,18 +178,18 @@ void Conductor::Conclude(const LivePtr& op) {
   if (LockQueue::Ticket ticket = op->ticket; ticket != 0) locks_.Release(ticket);
   op->work.reset();  // gives back what it holds
   OperationPtr seen = op->Seen();
-  LogEnd(*seen);
+  LogEnd(*seen, op->since);
   if (arrived) arrived(verdict.ok() ? Error(Reason::kInternal, "no content was awaited") : verdict);
   if (verdict.ok() && op->kind == OperationKind::kDetachVolume) WakeDetached(op->volume_id);
   watchers_.Notify(seen);
   AnswerAtEnd(*op);
 }
 
-void Conductor::LogEnd(const OperationRecord& ended) {
+void Conductor::LogEnd(const OperationRecord& ended, MonotonicTime since) {
   spdlog::info("operation={} kind={} volume={} request_id={} peer={} state={} seconds={:.3f}",
                ended.id, OperationKindName(ended.kind), ended.volume_id, ended.request_id,
                ended.requested_by, OperationStateName(ended.state),
-               absl::ToDoubleSeconds(ended.end_time - ended.create_time));
+               absl::ToDoubleSeconds(MonotonicTime::Now() - since));
 }
 
 }  // namespace cairn

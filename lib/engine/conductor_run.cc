@@ -30,7 +30,7 @@ void Conductor::Show(LiveOperation& op, const std::function<void(OperationRecord
   {
     MutexLock lock(&op.mutex);
     change(op.record);
-    op.last_notice = absl::Now();
+    op.last_notice = MonotonicTime::Now();
     seen = std::make_shared<const OperationRecord>(op.record);
   }
   watchers_.Notify(seen);
@@ -228,6 +228,7 @@ void Conductor::ShowPlan(LiveOperation& op) {
     record.state =
         record.state == OperationState::kCancelling ? record.state : OperationState::kRunning;
     record.start_time = core_->clock().Now();
+    record.running_since = MonotonicTime::Now();
     record.plan = PlanToJson(op.plan);
     record.no_return = crosses_at_once;
     record.cancellable = !crosses_at_once;
@@ -343,7 +344,7 @@ void Conductor::ShowProgress(LiveOperation& op, int64_t done, int64_t total) {
     MutexLock lock(&op.mutex);
     op.record.done_bytes = op.earlier_bytes + done;
     op.record.total_bytes = op.earlier_bytes + total;
-    const absl::Time now = absl::Now();
+    const MonotonicTime now = MonotonicTime::Now();
     if (now - op.last_notice < kNoticePeriod) return;
     op.last_notice = now;
     seen = std::make_shared<const OperationRecord>(op.record);
@@ -407,8 +408,8 @@ void Conductor::ContentComplete(const std::string& operation_id) {
 }
 
 bool Conductor::Stop(absl::Duration grace) {
-  const auto idle_until = [this](absl::Time until) {
-    while (absl::Now() < until) {
+  const auto idle_until = [this](MonotonicTime until) {
+    while (MonotonicTime::Now() < until) {
       {
         MutexLock lock(&mutex_);
         if (executing_ == 0) return;
@@ -417,7 +418,7 @@ bool Conductor::Stop(absl::Duration grace) {
     }
   };
   if (stopping_.exchange(true)) return true;
-  idle_until(absl::Now() + grace);
+  idle_until(MonotonicTime::Now() + grace);
   std::vector<LivePtr> left;
   {
     MutexLock lock(&mutex_);
@@ -425,7 +426,7 @@ bool Conductor::Stop(absl::Duration grace) {
   }
   for (const LivePtr& op : left) op->cancel.Cancel();
   constexpr absl::Duration kInterruptTime = absl::Seconds(5);  // a child gets 2 s before SIGKILL
-  idle_until(absl::Now() + kInterruptTime);
+  idle_until(MonotonicTime::Now() + kInterruptTime);
   // The catalog answers in order: after this, no answer to an earlier submission is on its way
   // here.
   core_->catalog().CommitAndWait({}).IgnoreError();

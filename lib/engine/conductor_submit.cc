@@ -324,6 +324,7 @@ void Conductor::TakeUpUnfinished() {
     {
       MutexLock lock(&op->mutex);
       op->record = *record;
+      op->record.running_since = MonotonicTime::Now();
       // It may have been told as done: it is not undone any more because somebody asks for it.
       if (op->planned && IsFoundDone(op->plan)) op->record.cancellable = false;
     }
@@ -356,7 +357,7 @@ void Conductor::HoldUnreadable(const OperationPtr& record, const absl::Status& w
   Enqueue(op, {{op->volume_id, /*exclusive=*/true}});
 }
 
-void Conductor::SweepEnded(absl::Time before) {
+void Conductor::SweepEnded(const RetentionMark& mark) {
   // Few at a time: whoever commits meanwhile waits for as many.
   ListQuery query{.filter = {}, .order_by = {}, .page_size = 200, .page_token = {}};
   do {
@@ -367,8 +368,9 @@ void Conductor::SweepEnded(absl::Time before) {
     }
     Transaction transaction;
     for (const OperationPtr& op : page->items) {
-      if (op->create_time > before) page->next_page_token.clear();  // the rest is younger still
-      if (Ended(op->state) && op->end_time < before)
+      if (op->create_time > mark.created)
+        page->next_page_token.clear();  // the rest is younger still
+      if (Ended(op->state) && op->revision <= mark.revision)
         transaction.remove_operations.push_back(op->id);
     }
     if (!transaction.remove_operations.empty()) {

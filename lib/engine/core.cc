@@ -16,6 +16,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   if (options.files == nullptr) options.files = FileSystem::Posix();
   if (options.processes == nullptr) options.processes = ProcessRunner::Posix();
   if (options.mounts == nullptr) options.mounts = MountTable::Posix();
+  if (options.clock == nullptr) options.clock = Clock::System();
   if (!options.connect_hypervisor) {
     options.connect_hypervisor = [](const HypervisorAddress& address) {
       return ConnectHypervisor(address, {});
@@ -26,9 +27,14 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   const EngineOptions& o = core->options_;
   RETURN_IF_ERROR(o.files->MakeDirectories(o.state_path));
   ASSIGN_OR_RETURN(core->catalog_, OpenSqliteCatalog({.path = o.state_path + "/catalog.db"}));
+  core->clock_ = std::make_unique<RecordClock>(o.clock);
+  RETURN_IF_ERROR(core->clock_->StartAfter(*core->catalog_));
+  // On the catalog's disk, as that is, and not among the files of shares.
+  core->retention_ = std::make_unique<Retention>(FileSystem::Posix(), o.state_path, o.clock,
+                                                 o.operation_retention, core->catalog_->revision());
   core->tool_ = MakeQemuImageTool(
       o.processes, {.address_space_bytes = o.tool_address_space_bytes, .cpu_seconds = 0});
-  core->strays_ = std::make_unique<StrayFiles>(o.files, core->catalog_.get(), &core->clock());
+  core->strays_ = std::make_unique<StrayFiles>(o.files, core->catalog_.get(), o.clock);
   for (const PoolOptions& pool : o.pools) {
     auto [it, added] = core->pools_.try_emplace(pool.name);
     if (!added) return InvalidField("pools", "two pools have the same name", pool.name);

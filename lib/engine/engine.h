@@ -24,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "lib/base/clock.h"
 #include "lib/catalog/catalog.h"
 #include "lib/catalog/records.h"
 #include "lib/engine/requests.h"
@@ -40,7 +41,9 @@ struct EngineOptions {
   std::string state_path = "/var/lib/cairn";  // the catalog lies here, never on NFS
   std::vector<PoolOptions> pools;
   int queue_depth_max = 64;  // operations that may wait for one volume
+  // Of what ended; counted while the engine runs.
   absl::Duration operation_retention = absl::Hours(7 * 24);
+  absl::Duration sweep_period = absl::Minutes(10);  // how often it is looked for what is older
   absl::Duration probe_period = absl::Seconds(5);
   absl::Duration probe_timeout = absl::Seconds(2);  // a share that takes longer is UNREACHABLE
   absl::Duration rescan_period = absl::Hours(1);
@@ -55,6 +58,7 @@ struct EngineOptions {
   FileSystem* files = nullptr;
   ProcessRunner* processes = nullptr;
   MountTable* mounts = nullptr;
+  const Clock* clock = nullptr;
 };
 
 // Who asks, and how.
@@ -154,7 +158,7 @@ class Engine {
   // Calls `done` once: when the operation ended, or at `until` with the operation as it is then.
   // Returns a handle for StopWaiting, after which `done` is not called any more (0: already
   // called).
-  virtual Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) = 0;
+  virtual Subscription Wait(const std::string& id, MonotonicTime until, OperationCallback done) = 0;
   // Calls `changed` with the operation as it is now and at each change (progress at most five times
   // a second), the last time when it has ended.
   virtual Subscription Watch(const std::string& id, OperationCallback changed) = 0;

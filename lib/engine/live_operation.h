@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "lib/base/cancel.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/catalog/records.h"
 #include "lib/chain/plan.h"
@@ -25,6 +25,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   std::string id;
   OperationKind kind = OperationKind::kCreateVolume;
   std::string volume_id;
+  const MonotonicTime since = MonotonicTime::Now();
 
   // Only the thread that carries it out touches these; one does at a time, because it is dispatched
   // again only after it was left.
@@ -84,7 +85,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // As users see it, with live progress.
   OperationRecord record ABSL_GUARDED_BY(mutex);
   int64_t earlier_bytes ABSL_GUARDED_BY(mutex) = 0;  // of the steps before this one
-  absl::Time last_notice ABSL_GUARDED_BY(mutex) = absl::InfinitePast();
+  MonotonicTime last_notice ABSL_GUARDED_BY(mutex);
 
   OperationPtr Seen() const {
     MutexLock lock(&mutex);

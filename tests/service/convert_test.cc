@@ -75,6 +75,7 @@ TEST(Convert, TheEndIsEstimatedFromWhatIsDone) {
   operation.state = OperationState::kRunning;
   operation.create_time = absl::Now();
   operation.start_time = absl::Now() - absl::Seconds(10);
+  operation.running_since = MonotonicTime::Now() - absl::Seconds(10);
   operation.done_bytes = 25;
   operation.total_bytes = 100;
   v1::Operation proto = ToProto(operation, engine);

@@ -100,7 +100,7 @@ class TestEngine {
   absl::StatusOr<OperationPtr> Wait(const std::string& id,
                                     absl::Duration timeout = absl::Minutes(2)) {
     auto promise = std::make_shared<std::promise<absl::StatusOr<OperationPtr>>>();
-    engine_->Wait(id, absl::Now() + timeout,
+    engine_->Wait(id, MonotonicTime::Now() + timeout,
                   [promise](absl::StatusOr<OperationPtr> op) { promise->set_value(op); });
     return promise->get_future().get();
   }

@@ -2,6 +2,8 @@
 // share is changed.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "lib/base/id.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
@@ -146,10 +148,15 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
       snapshot.size_bytes = held.image.virtual_size;
       snapshot.file = held.file;
       snapshot.layer = layer;
-      // The order of the chain is the order of their making; the times of the files do not tell it.
-      snapshot.create_time = found_.create_time + absl::Microseconds(position);
-      snapshot.update_time = snapshot.create_time;
       snapshots_.push_back(std::move(snapshot));
+    }
+    // The order of the chain is the order of their making; the times of the files do not tell it.
+    std::sort(snapshots_.begin(), snapshots_.end(),
+              [&](const SnapshotRecord& a, const SnapshotRecord& b) {
+                return IndexOf(chain, a.layer) < IndexOf(chain, b.layer);
+              });
+    for (SnapshotRecord& snapshot : snapshots_) {
+      snapshot.create_time = snapshot.update_time = core_.clock().Now();
     }
     return absl::OkStatus();
   }
