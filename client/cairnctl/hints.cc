@@ -60,6 +60,8 @@ constexpr Hint kHints[] = {
     {"WATCH_REVISION_TOO_OLD", "begin again without --from-revision"},
     {"SHARE_UNAVAILABLE", "it is tried again by itself; its state: cairnctl pool show"},
     {"POOL_UNAVAILABLE", "the state of its shares: cairnctl pool show {pool}"},
+    {"CATALOG_UNAVAILABLE",
+     "look at the disk with the server's state_path; it is tried again by itself"},
     {"SHUTTING_DOWN", "try again when the server is back"},
     {"MAP_CORRUPT", "nothing was changed; look at {file} on the share"},
     {"CHAIN_CORRUPT", "nothing was changed; look at {file} on the share"},

@@ -66,6 +66,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kShareUnavailable, "SHARE_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kHypervisorUnavailable, "HYPERVISOR_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kPoolUnavailable, "POOL_UNAVAILABLE", kUnavailable},
+    ReasonEntry{Reason::kCatalogUnavailable, "CATALOG_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kStarting, "STARTING", kUnavailable},
     ReasonEntry{Reason::kShuttingDown, "SHUTTING_DOWN", kUnavailable},
     ReasonEntry{Reason::kCancelled, "CANCELLED", kCancelled},

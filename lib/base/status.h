@@ -68,6 +68,7 @@ enum class Reason {
   kShareUnavailable,       // UNAVAILABLE; metadata: share, since
   kHypervisorUnavailable,  // UNAVAILABLE; metadata: address
   kPoolUnavailable,        // UNAVAILABLE: no share of the pool can be used
+  kCatalogUnavailable,     // UNAVAILABLE; metadata: since: the server's records are read only
   kStarting,               // UNAVAILABLE: the server takes up what was interrupted
   kShuttingDown,           // UNAVAILABLE
   kCancelled,              // CANCELLED

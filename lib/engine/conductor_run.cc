@@ -425,6 +425,7 @@ bool Conductor::Stop(absl::Duration grace) {
     for (const auto& [id, op] : live_) left.push_back(op);
   }
   for (const LivePtr& op : left) op->cancel.Cancel();
+  core_->catalog().AnswerDoubts();
   constexpr absl::Duration kInterruptTime = absl::Seconds(5);  // a child gets 2 s before SIGKILL
   idle_until(MonotonicTime::Now() + kInterruptTime);
   // The catalog answers in order: after this, no answer to an earlier submission is on its way
