@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import unittest
 
@@ -18,7 +17,7 @@ sys.path.insert(0, os.path.join(sys.path[0], '..', 'support', 'python'))
 
 from setting import CAIRND  # first: it finds the stubs
 
-import grpc
+from google.protobuf import duration_pb2
 
 from cairn.v1 import operation_pb2, operation_service_pb2, operation_service_pb2_grpc
 from cairn.v1 import snapshot_service_pb2, snapshot_service_pb2_grpc
@@ -27,6 +26,7 @@ from cairn_server import CairnServer
 
 MIB = 1 << 20
 SIZE = 128 * MIB
+BELOW = SIZE // 4  # of what is above that there is too much for cairnd to merge by itself
 LIMIT = 60  # seconds; no test waits them out
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
 ENDED = (SUCCEEDED, operation_pb2.OPERATION_STATE_FAILED, operation_pb2.OPERATION_STATE_CANCELLED)
@@ -65,7 +65,7 @@ class ChildrenTest(unittest.TestCase):
         self.assertNotIn('verification failed', result.stdout)
 
     def volume_with_snapshot(self):
-        """Its base holds 1, its layer 2 in the second half."""
+        """Its base holds 1, its layer 2 in the upper part."""
         volume = self.wait(self.volumes.CreateVolume(volume_service_pb2.CreateVolumeRequest(
             size_bytes=SIZE, format=volume_pb2.VOLUME_FORMAT_QCOW2),
             timeout=LIMIT).operation).volume.id
@@ -73,7 +73,7 @@ class ChildrenTest(unittest.TestCase):
         snapshot = self.wait(self.snapshots.CreateSnapshot(
             snapshot_service_pb2.CreateSnapshotRequest(volume_id=volume),
             timeout=LIMIT).operation).snapshot.id
-        self.io(volume, f'write -P 2 {SIZE // 2} {SIZE // 2}')
+        self.io(volume, f'write -P 2 {BELOW} {SIZE - BELOW}')
         return volume, snapshot
 
     def tools(self):
@@ -92,10 +92,20 @@ class ChildrenTest(unittest.TestCase):
                 found.append(words[0].decode())
         return found
 
-    def await_tool(self, name):
-        give_up = time.monotonic() + LIMIT
-        while not any(name in tool for tool in self.tools()):
-            self.assertLess(time.monotonic(), give_up, f'{name} was never seen')
+    def sees_child(self, name, while_it_lasts):
+        """Whether the server has a child of that name before the call has ended."""
+        tasks = f'/proc/{self.server.process.pid}/task'
+        while not while_it_lasts.done():
+            for task in os.listdir(tasks):
+                try:
+                    with open(f'{tasks}/{task}/children', encoding='ascii') as file:
+                        for pid in file.read().split():
+                            with open(f'/proc/{pid}/comm', encoding='utf-8') as comm:
+                                if comm.read().strip() == name:
+                                    return True
+                except OSError:
+                    continue
+        return False
 
     def await_no_tools(self):
         give_up = time.monotonic() + LIMIT
@@ -116,23 +126,12 @@ class ChildrenTest(unittest.TestCase):
         for source in ({'volume_id': volume}, {'snapshot_id': snapshot}):
             stream = self.volumes.ExportVolume(volume_service_pb2.ExportVolumeRequest(
                 chunk_bytes=4096, **source), timeout=LIMIT * 2)
-            reader = threading.Thread(target=self.read_all, args=(stream,))
-            reader.start()
-            self.await_tool('qemu-nbd')
+            self.assertTrue(self.sees_child('qemu-nbd', stream))
             self.restart_after(how)
-            reader.join()
-            self.io(volume, f'read -P 1 0 {SIZE // 2}', f'write -P 2 {SIZE // 2} {MIB}')
+            self.io(volume, f'read -P 1 0 {BELOW}', f'write -P 2 {BELOW} {MIB}')
         self.wait(self.snapshots.DeleteSnapshot(snapshot_service_pb2.DeleteSnapshotRequest(
             snapshot_id=snapshot), timeout=LIMIT).operation)
-        self.io(volume, f'read -P 1 0 {SIZE // 2}', f'read -P 2 {SIZE // 2} {SIZE // 2}')
-
-    @staticmethod
-    def read_all(stream):
-        try:
-            for _ in stream:
-                pass
-        except grpc.RpcError:
-            pass
+        self.io(volume, f'read -P 1 0 {BELOW}', f'read -P 2 {BELOW} {SIZE - BELOW}')
 
     def test_export_and_kill(self):
         self.export_cut_off_by(signal.SIGKILL)
@@ -141,13 +140,17 @@ class ChildrenTest(unittest.TestCase):
         self.export_cut_off_by(signal.SIGTERM)
 
     def test_merge_and_kill(self):
-        volume, snapshot = self.volume_with_snapshot()
-        operation = self.snapshots.DeleteSnapshot(snapshot_service_pb2.DeleteSnapshotRequest(
-            snapshot_id=snapshot), timeout=LIMIT).operation
-        self.await_tool('qemu-img')
+        seen = False
+        while not seen:  # it does not take long
+            volume, snapshot = self.volume_with_snapshot()
+            operation = self.snapshots.DeleteSnapshot(snapshot_service_pb2.DeleteSnapshotRequest(
+                snapshot_id=snapshot, wait=duration_pb2.Duration()), timeout=LIMIT).operation
+            seen = self.sees_child('qemu-img', self.operations.WaitOperation.future(
+                operation_service_pb2.WaitOperationRequest(operation_id=operation.id),
+                timeout=LIMIT * 2))
         self.restart_after(signal.SIGKILL)
         self.wait(operation)
-        self.io(volume, f'read -P 1 0 {SIZE // 2}', f'read -P 2 {SIZE // 2} {SIZE // 2}')
+        self.io(volume, f'read -P 1 0 {BELOW}', f'read -P 2 {BELOW} {SIZE - BELOW}')
         self.assertEqual(self.tools(), [])
 
 
