@@ -1,6 +1,6 @@
-// The durable records. Volumes, snapshots and what operations have not ended are in memory, too:
-// reading them never touches the disk. Of the ended operations memory holds the newest; older ones
-// are read from the disk, without waiting for anybody who writes.
+// The durable records. Volumes, snapshots, shares and what operations have not ended are in memory,
+// too: reading them never touches the disk. Of the ended operations memory holds the newest; older
+// ones are read from the disk, without waiting for anybody who writes.
 //
 // A change is a Transaction: puts and removals that become durable together or not at all. Each put
 // names the revision that it replaces (compare and swap), so that two writers cannot overwrite each
@@ -30,9 +30,11 @@ struct Transaction {
   std::vector<VolumeRecord> put_volumes;
   std::vector<SnapshotRecord> put_snapshots;
   std::vector<OperationRecord> put_operations;
+  std::vector<ShareRecord> put_shares;
   std::vector<std::string> remove_volumes;
   std::vector<std::string> remove_snapshots;
   std::vector<std::string> remove_operations;
+  std::vector<std::string> remove_shares;  // addresses
   // It says nothing that would not be found out again after a power failure: it need not wait for the
   // disk. It is visible when it is told, and survives the process, as any other, and becomes durable
   // after what was committed before it: with the next that waits, or within a moment.
@@ -56,6 +58,9 @@ class Catalog {
  public:
   virtual ~Catalog() = default;
 
+  // A UUID, of this catalog alone; given once, when it was made.
+  virtual const std::string& id() const = 0;
+
   // Makes the transaction durable, unless it may be later, then visible, then calls `done` (on the
   // catalog's own thread: be quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a
   // put's revision is not the present one: nothing changed.
@@ -70,6 +75,9 @@ class Catalog {
   virtual absl::StatusOr<OperationPtr> FindOperation(const std::string& id) const = 0;
   virtual absl::StatusOr<OperationPtr> FindOperationByRequest(
       const std::string& request_id) const = 0;
+  virtual SharePtr FindShare(const std::string& address) const = 0;
+  // Every one, by address.
+  virtual std::vector<SharePtr> Shares() const = 0;
   // The snapshots of a volume, oldest first.
   virtual std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const = 0;
   // Operations that have not ended, oldest first: what start-up takes up.

@@ -1,4 +1,4 @@
-// What the catalog keeps: volumes, snapshots, operations. Plain values; a record that was given out
+// What the catalog keeps: volumes, snapshots, operations, shares. Plain values; a record that was given out
 // is never changed, a newer one takes its place with a higher revision.
 #ifndef CAIRN_LIB_CATALOG_RECORDS_H_
 #define CAIRN_LIB_CATALOG_RECORDS_H_
@@ -167,9 +167,27 @@ struct OperationRecord {
   int64_t revision = 0;
 };
 
+// A share as it was when it was first used, or last accepted: another one under the same address is
+// not that share.
+struct ShareRecord {
+  std::string address;   // its key: "host:/export" or "file:///dir"
+  std::string identity;  // UUID, which the share itself holds too
+  absl::Time create_time;
+  absl::Time update_time;
+  int64_t revision = 0;
+};
+
+// What a record is found by, whatever its kind.
+template <typename Record>
+const std::string& KeyOf(const Record& record) {
+  return record.id;
+}
+inline const std::string& KeyOf(const ShareRecord& record) { return record.address; }
+
 using VolumePtr = std::shared_ptr<const VolumeRecord>;
 using SnapshotPtr = std::shared_ptr<const SnapshotRecord>;
 using OperationPtr = std::shared_ptr<const OperationRecord>;
+using SharePtr = std::shared_ptr<const ShareRecord>;
 
 }  // namespace cairn
 

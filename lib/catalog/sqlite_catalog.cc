@@ -45,6 +45,8 @@ class SqliteCatalog : public Catalog {
     writer_.join();
   }
 
+  const std::string& id() const override { return store_->id(); }
+
   void Commit(Transaction transaction, std::function<void(absl::Status)> done) override {
     bool wake;
     {
@@ -85,6 +87,10 @@ class SqliteCatalog : public Catalog {
       const std::string& request_id) const override {
     return operations_.FindByRequest(request_id);
   }
+  SharePtr FindShare(const std::string& address) const override {
+    return index_->FindShare(address);
+  }
+  std::vector<SharePtr> Shares() const override { return index_->Shares(); }
   std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const override {
     return index_->SnapshotsOf(volume_id);
   }

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "lib/base/id.h"
 #include "lib/base/status.h"
 #include "lib/catalog/record_json.h"
 #include "lib/catalog/stored_record.h"
@@ -38,6 +39,13 @@ absl::Status SplitOperations(SqliteDatabase* database, const std::string& path) 
     }
     RETURN_IF_ERROR(insert.Run());
   }
+}
+
+absl::Status GiveId(SqliteDatabase* database, const std::string& /*path*/) {
+  ASSIGN_OR_RETURN(SqliteStatement insert, database->Prepare("INSERT INTO catalog(id) VALUES(?)"));
+  const std::string id = NewId();
+  insert.Bind(1, id);
+  return insert.Run();
 }
 
 struct Migration {
@@ -76,6 +84,12 @@ constexpr Migration kMigrations[] = {
       CREATE INDEX operations_request ON operations(request_id) WHERE request_id != '';
       INSERT INTO meta(key, value) SELECT 'closed_revision', value FROM meta WHERE key = 'revision';
     )sql"},
+    {R"sql(
+      CREATE TABLE catalog(id TEXT NOT NULL);
+      CREATE TABLE shares(
+        id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
+    )sql",
+     GiveId},
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 

@@ -2,8 +2,11 @@
 //
 //   meta(key, value)              revision, volume_revision (the last one at which a volume changed)
 //   volumes(id, revision, body)   body: record_json; snapshots are alike
-//   operations(id, revision, body, created, volume_id, request_id, ended)
-//                                 created: time_key of create_time; ended: 0 or 1
+//   journal(id, revision, body)   operations that have not ended
+//   operations(id, revision, body, created, volume_id, request_id)
+//                                 those that have; created: time_key of create_time
+//   shares(id, revision, body)    id: the address
+//   catalog(id)                   one row: the UUID of this catalog
 //
 // PRAGMA user_version is the version of the schema and of the bodies: a field that comes or goes is
 // a new version, with a migration.

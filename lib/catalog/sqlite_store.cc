@@ -41,7 +41,7 @@ absl::Status QuickCheck(SqliteDatabase* database, const std::string& path) {
 
 template <typename Record>
 void BindRecord(SqliteStatement& statement, const Record& record, const std::string& body) {
-  statement.Bind(1, record.id);
+  statement.Bind(1, KeyOf(record));
   statement.Bind(2, record.revision);
   statement.Bind(3, body);
 }
@@ -78,6 +78,7 @@ absl::Status SqliteStore::PrepareStatements() {
   ASSIGN_OR_RETURN(volumes_, PrepareTable("volumes"));
   ASSIGN_OR_RETURN(snapshots_, PrepareTable("snapshots"));
   ASSIGN_OR_RETURN(journal_, PrepareTable("journal"));
+  ASSIGN_OR_RETURN(shares_, PrepareTable("shares"));
   ASSIGN_OR_RETURN(operations_, PrepareOperations());
   ASSIGN_OR_RETURN(stored_operations_, StoredOperations::On(&database_, path_, &requests_));
   for (auto [statement, sql] :
@@ -118,7 +119,9 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
   RETURN_IF_ERROR(LoadTable("volumes", VolumeFromJson, &loaded.volumes));
   RETURN_IF_ERROR(LoadTable("snapshots", SnapshotFromJson, &loaded.snapshots));
   RETURN_IF_ERROR(LoadTable("journal", OperationFromJson, &loaded.operations));
+  RETURN_IF_ERROR(LoadTable("shares", ShareFromJson, &loaded.shares));
   RETURN_IF_ERROR(LoadRequests());
+  ASSIGN_OR_RETURN(id_, database_.QueryText("SELECT id FROM catalog"));
   auto meta = [this](std::string_view key) {
     return database_.QueryNumber(fmt::format("SELECT value FROM meta WHERE key = '{}'", key));
   };
@@ -153,6 +156,7 @@ absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_r
   raise(loaded.volumes);
   raise(loaded.snapshots);
   raise(loaded.operations);
+  raise(loaded.shares);
   if (newest <= loaded.revision) return absl::OkStatus();
   return Error(Reason::kIoError,
                fmt::format("{}: meta: revision {} is behind that of a record, {}", path_,
@@ -237,6 +241,7 @@ absl::Status SqliteStore::WriteAll(const std::vector<Changes>& batch) {
   for (const Changes& changes : batch) {
     RETURN_IF_ERROR(WriteTable(*volumes_, changes.volumes, changes.removed_volumes));
     RETURN_IF_ERROR(WriteTable(*snapshots_, changes.snapshots, changes.removed_snapshots));
+    RETURN_IF_ERROR(WriteTable(*shares_, changes.shares, changes.removed_shares));
     RETURN_IF_ERROR(WriteOperations(changes));
     revision = std::max(revision, changes.revision);
     for (const VolumePtr& volume : changes.volumes) {
@@ -259,7 +264,7 @@ absl::Status SqliteStore::WriteTable(Table& table,
     const std::string body = RecordToJson(*record);
     BindRecord(table.put, *record, body);
     if (absl::Status status = table.put.Run(); !status.ok()) {
-      return Annotate(status, fmt::format("writing {}", record->id));
+      return Annotate(status, fmt::format("writing {}", KeyOf(*record)));
     }
   }
   for (const Changes::Removal& removal : removals) RETURN_IF_ERROR(table.Remove(removal.id));

@@ -27,9 +27,12 @@ class SqliteStore {
   // when it is damaged.
   static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path);
 
-  // Every volume and snapshot, and the operations that have not ended. IO_ERROR (DATA_LOSS) naming
+  // Every volume, snapshot and share, and the operations that have not ended. IO_ERROR (DATA_LOSS) naming
   // the file, the table and the id of a record that cannot be read.
   absl::Status LoadInto(MemoryIndex* index);
+
+  // Of the catalog; known once it was loaded.
+  const std::string& id() const { return id_; }
 
   // So that the next start knows that it has seen every revision.
   ~SqliteStore();
@@ -71,11 +74,12 @@ class SqliteStore {
   const ProcessLock lock_;  // first, so that it is given back last
   SqliteDatabase database_;
   const std::string path_;
-  std::unique_ptr<Table> volumes_, snapshots_, journal_, operations_;
+  std::unique_ptr<Table> volumes_, snapshots_, journal_, operations_, shares_;
   std::unique_ptr<SqliteStatement> put_meta_, begin_, commit_;
   KnownRequests requests_;  // of the operations that have ended
   std::unique_ptr<StoredOperations> stored_operations_;
   std::unique_ptr<WriteAheadLog> log_;
+  std::string id_;
   bool changed_ = false;         // since it was opened
   int64_t revision_ = 0;         // the last that was written
   int64_t synced_revision_ = 0;  // the last that is known to be on the disk

@@ -48,7 +48,8 @@ absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
   RETURN_IF_ERROR(CheckRequestIds(transaction));
   for (auto [kind, ids] : {std::pair(Kind::kVolume, &transaction.remove_volumes),
                            std::pair(Kind::kSnapshot, &transaction.remove_snapshots),
-                           std::pair(Kind::kOperation, &transaction.remove_operations)}) {
+                           std::pair(Kind::kOperation, &transaction.remove_operations),
+                           std::pair(Kind::kShare, &transaction.remove_shares)}) {
     ASSIGN_OR_RETURN(*ids, Present(kind, std::move(*ids)));
   }
   for (const OperationRecord& operation : transaction.put_operations) {
@@ -58,9 +59,11 @@ absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
   changes.volumes = Put(Kind::kVolume, std::move(transaction.put_volumes));
   changes.snapshots = Put(Kind::kSnapshot, std::move(transaction.put_snapshots));
   changes.operations = Put(Kind::kOperation, std::move(transaction.put_operations));
+  changes.shares = Put(Kind::kShare, std::move(transaction.put_shares));
   changes.removed_volumes = Remove(Kind::kVolume, std::move(transaction.remove_volumes));
   changes.removed_snapshots = Remove(Kind::kSnapshot, std::move(transaction.remove_snapshots));
   changes.removed_operations = Remove(Kind::kOperation, std::move(transaction.remove_operations));
+  changes.removed_shares = Remove(Kind::kShare, std::move(transaction.remove_shares));
   changes.revision = revision_;
   changes.may_be_durable_later = transaction.may_be_durable_later;
   return changes;
@@ -71,9 +74,11 @@ absl::Status Staging::Check(const Transaction& transaction) const {
                       const auto& removals) -> absl::Status {
     Named named(name);
     for (const auto& record : puts) {
-      RETURN_IF_ERROR(named.Add(record.id));
-      ASSIGN_OR_RETURN(int64_t present, RevisionOf(kind, record.id));
-      if (record.revision != present) return Mismatch(name, record.id, record.revision, present);
+      RETURN_IF_ERROR(named.Add(KeyOf(record)));
+      ASSIGN_OR_RETURN(int64_t present, RevisionOf(kind, KeyOf(record)));
+      if (record.revision != present) {
+        return Mismatch(name, KeyOf(record), record.revision, present);
+      }
     }
     for (const std::string& id : removals) RETURN_IF_ERROR(named.Add(id));
     return absl::Status();
@@ -81,7 +86,8 @@ absl::Status Staging::Check(const Transaction& transaction) const {
   const Transaction& t = transaction;
   RETURN_IF_ERROR(check(Kind::kVolume, "volume", t.put_volumes, t.remove_volumes));
   RETURN_IF_ERROR(check(Kind::kSnapshot, "snapshot", t.put_snapshots, t.remove_snapshots));
-  return check(Kind::kOperation, "operation", t.put_operations, t.remove_operations);
+  RETURN_IF_ERROR(check(Kind::kOperation, "operation", t.put_operations, t.remove_operations));
+  return check(Kind::kShare, "share", t.put_shares, t.remove_shares);
 }
 
 // Two callers that repeat one request at the same moment must not both begin it.
@@ -120,6 +126,8 @@ absl::StatusOr<int64_t> Staging::RevisionOf(Kind kind, const std::string& id) co
       return of(index_->FindVolume(id));
     case Kind::kSnapshot:
       return of(index_->FindSnapshot(id));
+    case Kind::kShare:
+      return of(index_->FindShare(id));
     case Kind::kOperation:
       break;
   }
@@ -132,7 +140,7 @@ std::vector<std::shared_ptr<const Record>> Staging::Put(Kind kind, std::vector<R
   staged.reserve(records.size());
   for (Record& record : records) {
     record.revision = ++revision_;
-    Staged(kind)[record.id] = record.revision;
+    Staged(kind)[KeyOf(record)] = record.revision;
     // A copy has no room to spare in its texts, and all that is kept for long is allocated on one
     // thread: the memory of the others stays free of it and goes back when they are done.
     staged.push_back(std::make_shared<const Record>(std::as_const(record)));

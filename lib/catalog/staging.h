@@ -29,7 +29,7 @@ class Staging {
   absl::StatusOr<Changes> Stage(Transaction transaction);
 
  private:
-  enum class Kind { kVolume, kSnapshot, kOperation };
+  enum class Kind { kVolume, kSnapshot, kOperation, kShare };
 
   absl::Status Check(const Transaction& transaction) const;
   absl::Status CheckRequestIds(const Transaction& transaction) const;
@@ -47,8 +47,8 @@ class Staging {
   const MemoryIndex* const index_;
   const Operations* const operations_;
   int64_t revision_;
-  // By kind: the revision that an id has after what was staged; 0 when it was removed.
-  std::unordered_map<std::string, int64_t> staged_[3];
+  // By kind: the revision that a key has after what was staged; 0 when it was removed.
+  std::unordered_map<std::string, int64_t> staged_[4];
   // By request_id: the operation staged with it.
   std::unordered_map<std::string, std::string> requests_;
 };

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/base/status.h"
+#include "lib/catalog/records.h"
 
 namespace cairn {
 
@@ -32,10 +33,10 @@ auto RecordFrom(const std::string& path, const char* table, const StoredRow& row
   if (!record.ok()) {
     return Annotate(record.status(), fmt::format("{}: {} {}", path, table, row.id), where);
   }
-  if (record->id != row.id || row.revision <= 0) {
+  if (KeyOf(*record) != row.id || row.revision <= 0) {
     return Error(Reason::kIoError,
                  fmt::format("{}: {} {}: its body is of {}, its revision is {}", path, table,
-                             row.id, record->id, row.revision),
+                             row.id, KeyOf(*record), row.revision),
                  where);
   }
   record->revision = row.revision;
