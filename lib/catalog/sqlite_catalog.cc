@@ -2,6 +2,7 @@
 // fsync.
 #include <sys/resource.h>
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <thread>
@@ -33,6 +34,7 @@ class SqliteCatalog : public Catalog {
         look_ups_(std::move(look_ups)),
         lists_(std::move(lists)),
         operations_(index_.get(), look_ups_.get(), lists_.get()),
+        durable_revision_(store_->loaded_revision()),
         writer_([this] { Run(); }) {}
 
   // What was handed to Commit before is still committed.
@@ -112,6 +114,8 @@ class SqliteCatalog : public Catalog {
     return index_->VolumesOn(share);
   }
   int64_t revision() const override { return index_->revision(); }
+  int64_t loaded_revision() const override { return store_->loaded_revision(); }
+  int64_t durable_revision() const override { return durable_revision_; }
   absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision,
                                                          int count_max) const override {
     return index_->ChangesAfter(revision, count_max);
@@ -195,6 +199,7 @@ class SqliteCatalog : public Catalog {
       for (Pending* pending : owners) pending->outcome = written;
       return false;
     }
+    durable_revision_ = store_->synced_revision();
     for (const Changes& changes : accepted) index_->Publish(changes);
     return true;
   }
@@ -221,6 +226,7 @@ class SqliteCatalog : public Catalog {
   const std::unique_ptr<MemoryIndex> index_;
   const std::unique_ptr<StoredOperations> look_ups_, lists_;
   const Operations operations_;
+  std::atomic<int64_t> durable_revision_;
 
   Mutex mutex_;
   CondVar wake_;

@@ -130,6 +130,7 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
   RETURN_IF_ERROR(CheckRevisions(loaded, volume_revision));
   // After a crash: those that were given out last may be lost, and must not be given out again.
   ASSIGN_OR_RETURN(const int64_t closed, meta("closed_revision"));
+  loaded_revision_ = loaded.revision;
   if (closed != loaded.revision) loaded.revision += kUnsyncedRevisions;
   revision_ = synced_revision_ = loaded.revision;
   index->Load(loaded, volume_revision);

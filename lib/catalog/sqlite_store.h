@@ -41,6 +41,11 @@ class SqliteStore {
   StoredOperations* operations() { return stored_operations_.get(); }
   const KnownRequests* requests() const { return &requests_; }
 
+  // The last revision that was found on the disk.
+  int64_t loaded_revision() const { return loaded_revision_; }
+  // The last that is known to be on the disk.
+  int64_t synced_revision() const { return synced_revision_; }
+
   // All of it durable, or, where all of it may be later, on its way there; or an error and none of it.
   absl::Status Write(const std::vector<Changes>& batch);
 
@@ -80,7 +85,8 @@ class SqliteStore {
   std::unique_ptr<StoredOperations> stored_operations_;
   std::unique_ptr<WriteAheadLog> log_;
   std::string id_;
-  bool changed_ = false;         // since it was opened
+  bool changed_ = false;  // since it was opened
+  int64_t loaded_revision_ = 0;
   int64_t revision_ = 0;         // the last that was written
   int64_t synced_revision_ = 0;  // the last that is known to be on the disk
 };
