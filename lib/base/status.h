@@ -47,7 +47,7 @@ enum class Reason {
   kSnapshotNotNewest,        // FAILED_PRECONDITION; metadata: newer
   kSnapshotsDisabled,        // FAILED_PRECONDITION
   kBackingFileShared,        // FAILED_PRECONDITION: another file also uses it
-  kImageUnsafe,              // FAILED_PRECONDITION: a header that points outside its chain
+  kImageUnsafe,              // FAILED_PRECONDITION: points outside its chain, or is no plain file
   kImageMismatch,            // FAILED_PRECONDITION: format or size is not the recorded one
   kShareNotWritable,         // FAILED_PRECONDITION
   kShareOwned,               // FAILED_PRECONDITION: another server owns it

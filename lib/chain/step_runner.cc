@@ -77,6 +77,8 @@ class Runner {
       if (copied) return absl::OkStatus();
       source = from + "/" + source;
     }
+    // A tool would follow a link, and wait for the other end of a FIFO.
+    RETURN_IF_ERROR(files_.Open(source, OpenMode::kRead).status());
     const std::string temporary = directory + "/" + Temporary(step.file);
     absl::Status status = context_.tool->Convert({.source_path = source,
                                                   .source_format = step.source_format,
@@ -110,6 +112,7 @@ class Runner {
                                            context_.cancel, context_.progress);
     if (absl::IsUnimplemented(status)) {
       spdlog::debug("{} is merged by qemu-img: {}", step.layer, ToStd(status.message()));
+      RETURN_IF_ERROR(CheckWritableInPlace(files_, directory + "/" + step.base));
       status = context_.tool->Commit(directory, step.layer, context_.cancel, context_.progress);
     }
     RETURN_IF_ERROR(status);
