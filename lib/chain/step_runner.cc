@@ -80,6 +80,8 @@ class Runner {
       if (copied) return absl::OkStatus();
       source = from + "/" + source;
     }
+    // A tool would follow a link, and wait for the other end of a FIFO.
+    RETURN_IF_ERROR(files_.Open(source, OpenMode::kRead).status());
     const std::string temporary = directory + "/" + Temporary(step.file);
     absl::Status status = context_.tool->Convert({.source_path = source,
                                                   .source_format = step.source_format,
@@ -114,9 +116,10 @@ class Runner {
                                            context_.cancel, context_.progress);
     if (absl::IsUnimplemented(status)) {
       spdlog::debug("{} is merged by qemu-img: {}", step.layer, ToStd(status.message()));
+      RETURN_IF_ERROR(CheckWritableInPlace(files_, directory + "/" + step.base));
       status = context_.tool->Commit(directory, step.layer, context_.cancel, context_.progress);
     }
-    if (!status.ok() && !IsRefusedToOpen(status)) Changes();
+    if (!status.ok() && !IsRefused(status)) Changes();
     RETURN_IF_ERROR(status);
     Changes();
     RepairLeaks(directory, step.base, FileFormatFromName(layer.backing_format));
@@ -173,7 +176,7 @@ class Runner {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     for (const std::string& file : step.files) {
       const absl::Status removed = files_.Remove(directory + "/" + file);
-      if (removed.ok() || !HasReason(removed, Reason::kShareNotWritable)) Changes();
+      if (removed.ok() || !IsRefused(removed)) Changes();
       RETURN_IF_ERROR(removed);
     }
     return files_.SyncDirectory(directory);
@@ -225,10 +228,11 @@ class Runner {
     if (context_.changed != nullptr) *context_.changed = true;
   }
 
-  // From opening the files, before anything is written into them.
-  static bool IsRefusedToOpen(const absl::Status& status) {
+  // The file was not opened, or not removed: nothing was written into it.
+  static bool IsRefused(const absl::Status& status) {
     return HasReason(status, Reason::kShareNotWritable) ||
-           HasReason(status, Reason::kVolumeInUse) || HasReason(status, Reason::kToolMissing);
+           HasReason(status, Reason::kImageUnsafe) || HasReason(status, Reason::kVolumeInUse) ||
+           HasReason(status, Reason::kToolMissing);
   }
 
   static absl::Status NewerThanPlan(const std::string& file, const std::string& why) {

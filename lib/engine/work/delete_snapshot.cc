@@ -179,6 +179,8 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
         RETURN_IF_ERROR(
             CheckOnlyUser(core_.files(), directory, volume.id, below.file, layer.file, others));
         const std::string above = i + 1 < view.chain.size() ? view.chain[i + 1].file : "";
+        RETURN_IF_ERROR(CheckOnlyName(volume.id, below));
+        if (!above.empty()) RETURN_IF_ERROR(CheckOnlyName(volume.id, view.chain[i + 1]));
         RETURN_IF_ERROR(
             CheckOnlyUser(core_.files(), directory, volume.id, layer.file, above, others));
         RETURN_IF_ERROR(CheckRoom(*share, layer, below, in_use));

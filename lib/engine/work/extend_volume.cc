@@ -37,6 +37,7 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    RETURN_IF_ERROR(CheckOnlyName(volume->id, view.active()));
     ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume->pool));
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(*volume));
     const bool raw = view.active().image.format == FileFormat::kRaw;
