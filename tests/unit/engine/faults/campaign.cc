@@ -252,6 +252,11 @@ void Campaign::Run(const CampaignCase& fault) {
     if (!violated_) {
       begun = Begin(request);
       end = AwaitEnd(begun);
+      if (end == "refused" && !SharesAreUsable()) {
+        AwaitShares();
+        begun = Begin(request);
+        end = AwaitEnd(begun);
+      }
       if (end == "SUCCEEDED") {
         Compare(stage.Look(), expected_, "again after FAILED, but not as without a fault");
       } else {
@@ -276,9 +281,14 @@ void Campaign::UseOn(Stage& stage) {
   auto volumes = (*engine_)->records().ListVolumes(
       {.filter = {}, .order_by = {}, .page_size = 1000, .page_token = {}});
   ASSERT_OK(volumes);
-  const auto use = [&](const std::string& what, Request request) {
+  const auto use = [&](const std::string& what, const Request& request) {
     if (violated_) return;
-    const absl::Status done = engine_->Do(std::move(request));
+    absl::Status done = engine_->Do(request);
+    if (HasReason(done, Reason::kShareUnavailable)) {
+      // A look at the root after the end met the fault, just before it was lifted.
+      AwaitShares();
+      done = engine_->Do(request);
+    }
     if (!done.ok()) Violation(fmt::format("afterwards {}: {}", what, Describe(done)));
   };
   const auto contents = [&] {
@@ -314,6 +324,9 @@ void Campaign::ExpectNothingLeft(Stage& stage) {
   if (auto left = stage.Files(/*temporary=*/true); !left.empty()) {
     return Violation(fmt::format("temporary files are not swept: {}", fmt::join(left, ", ")));
   }
+  // It is given back just after the end.
+  const absl::Time until = absl::Now() + kEndLimit;
+  while (ReservedBytes(*engine_) != 0 && absl::Now() < until) absl::SleepFor(kLook);
   if (int64_t held = ReservedBytes(*engine_); held != 0) {
     Violation(fmt::format("{} bytes stay reserved", held));
   }
