@@ -96,6 +96,7 @@ class Campaign {
   void Probe();
   void AwaitShares();
   void Compare(const std::string& found, const std::string& expected, const std::string& what);
+  void CheckImages();
   void UseOn(Stage& stage);
   void ExpectNothingLeft(Stage& stage);
   void Violation(std::string what);
@@ -108,6 +109,7 @@ class Campaign {
   int64_t children_ = 0;
   std::string expected_;  // what is there after the change
   CampaignCase fault_;
+  int checks_ = 0;
   bool violated_ = false;  // by this case
   std::string last_error_;
   std::vector<std::string> violations_;

@@ -88,8 +88,12 @@ class Image {
 
   uint64_t Entry(int64_t cluster) const {
     if (cluster / kTableEntries >= l1_entries_) return 0;
-    const uint64_t table = Load(l1_offset_ + cluster / kTableEntries * 8) & kOffsetBits;
-    return table == 0 ? 0 : Load(static_cast<int64_t>(table) + cluster % kTableEntries * 8);
+    if (table_of_ != cluster / kTableEntries) {
+      table_of_ = cluster / kTableEntries;
+      const uint64_t table = Load(l1_offset_ + table_of_ * 8) & kOffsetBits;
+      table_ = table == 0 ? "" : Bytes(static_cast<int64_t>(table), kGuestCluster);
+    }
+    return table_.empty() ? 0 : Number(table_, static_cast<size_t>(cluster % kTableEntries) * 8, 8);
   }
 
   // A new cluster at the end of the file, counted once.
@@ -130,6 +134,8 @@ class Image {
   }
 
   UniqueFd fd_;
+  mutable int64_t table_of_ = -1;  // the table of mappings that was read last
+  mutable std::string table_;
   bool is_qcow2_ = false;
   int64_t size_ = 0;
   int64_t l1_entries_ = 0;
