@@ -48,7 +48,7 @@ bool Lasts(FaultMode mode) {
          mode == FaultMode::kAtRestart || mode == FaultMode::kToolLocked;
 }
 
-bool Waits(const OperationRecord& operation) { return operation.step.starts_with("waiting"); }
+bool Waits(const OperationRecord& operation) { return !operation.parked.ok(); }
 
 }  // namespace
 

@@ -30,7 +30,7 @@ class HalfDoneTest : public ::testing::Test {
     const absl::Time until = absl::Now() + absl::Minutes(1);
     while (absl::Now() < until) {
       ASSERT_OK_AND_ASSIGN(OperationPtr seen, engine_->GetOperation(operation));
-      if (Ended(seen->state) || seen->step.starts_with("waiting")) return;
+      if (Ended(seen->state) || !seen->parked.ok()) return;
       absl::SleepFor(absl::Milliseconds(1));
     }
     FAIL() << "it neither ends nor waits";

@@ -24,6 +24,7 @@ TestEngineSetup QuietSetup(FileSystem* files) {
   setup.engine.probe_timeout = absl::Minutes(1);
   setup.engine.rescan_period = absl::Hours(1);
   setup.engine.retry_pause = absl::Milliseconds(2);
+  setup.engine.retry_pause_max = absl::Milliseconds(10);
   setup.pool.max_over_subscription_ratio = 1e6;
   return setup;
 }
