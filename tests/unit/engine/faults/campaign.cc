@@ -129,13 +129,20 @@ Campaign::Begun Campaign::Begin(const Request& request) {
   Begun begun;
   last_error_.clear();
   if (const auto* import = std::get_if<ImportVolumeRequest>(&request)) {
-    begun.sender = std::async(std::launch::async, [this, import] { return SendImport(*import); });
-    while (begun.operation_id.empty() &&
-           begun.sender.wait_for(std::chrono::microseconds(100)) != std::future_status::ready) {
-      for (const OperationPtr& operation : (*engine_)->records().UnfinishedOperations()) {
-        begun.operation_id = operation->id;
+    begun.sender = std::make_unique<ImportSender>(**engine_, *import, ImportedContent());
+    // Whether it was refused, or has an operation that is being undone, the sender is not told.
+    bool told = false;
+    while (begun.operation_id.empty() && !told) {
+      told = begun.sender->told().has_value();
+      auto newest = (*engine_)->records().ListOperations(
+          {.filter = {}, .order_by = "create_time desc", .page_size = 1, .page_token = {}});
+      if (newest.ok() && !newest->items.empty() &&
+          newest->items[0]->volume_id == import->volume_id &&
+          newest->items[0]->id != last_operation_) {
+        begun.operation_id = newest->items[0]->id;
       }
     }
+    last_operation_ = begun.operation_id;
     return begun;
   }
   auto operation = engine_->Submit(request);
@@ -145,15 +152,6 @@ Campaign::Begun Campaign::Begin(const Request& request) {
     last_error_ = Describe(operation.status());
   }
   return begun;
-}
-
-absl::Status Campaign::SendImport(const ImportVolumeRequest& request) {
-  const std::string content = ImportedContent();
-  ASSIGN_OR_RETURN(auto session, StartImport(*engine_, request));
-  RETURN_IF_ERROR(WriteChunk(*session, DataChunk(0, content)));
-  ASSIGN_OR_RETURN(OperationPtr ended,
-                   Finish(*session, {.bytes = kStageBytes, .crc32c = Crc32c(0, content)}));
-  return ended->error;
 }
 
 void Campaign::AwaitEndOrWait(const Begun& begun) {
@@ -166,15 +164,20 @@ void Campaign::AwaitEndOrWait(const Begun& begun) {
 }
 
 std::string Campaign::AwaitEnd(Begun& begun) {
-  if (begun.sender.valid()) {
-    while (begun.sender.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+  const absl::Time until = absl::Now() + kEndLimit;
+  if (begun.sender != nullptr) {
+    while (!begun.sender->told().has_value()) {
+      if (absl::Now() > until) {
+        last_error_ = "the sender is not answered";
+        return "";
+      }
       if (!SharesAreUsable()) Probe();
+      absl::SleepFor(kLook);
     }
-    const absl::Status sent = begun.sender.get();
-    if (!sent.ok()) last_error_ = Describe(sent);
+    if (absl::Status told = *begun.sender->told(); !told.ok()) last_error_ = Describe(told);
+    begun.sender.reset();
   }
   if (begun.operation_id.empty()) return "refused";
-  const absl::Time until = absl::Now() + kEndLimit;
   std::string step;
   while (absl::Now() < until) {
     auto operation = (*engine_)->GetOperation(begun.operation_id);
@@ -221,10 +224,8 @@ void Campaign::Run(const CampaignCase& fault) {
   const Request request = kind_.prepare(stage);
   const std::string before = stage.Look();
   const bool lasts = fault.mode == FaultMode::kForAWhile || fault.mode == FaultMode::kUntilRestart;
-  // The sender of an import cannot outlive the engine.
   const bool restarts =
-      (fault.mode == FaultMode::kUntilRestart || fault.mode == FaultMode::kAtRestart) &&
-      !std::holds_alternative<ImportVolumeRequest>(request);
+      fault.mode == FaultMode::kUntilRestart || fault.mode == FaultMode::kAtRestart;
   Inject(fault);
   Begun begun = Begin(request);
   AwaitEndOrWait(begun);
@@ -232,7 +233,10 @@ void Campaign::Run(const CampaignCase& fault) {
       operation.ok() && !Ended((*operation)->state)) {
     ++ends_["waited"];
   }
-  if (restarts) engine_->Stop();
+  if (restarts) {
+    begun.sender.reset();
+    engine_->Stop();
+  }
   if (lasts) Clear();
   if (restarts && fault.mode == FaultMode::kAtRestart) {
     // The first call makes the directory of the catalog, without which there is no start.
@@ -269,6 +273,7 @@ void Campaign::Run(const CampaignCase& fault) {
   if (!violated_) CheckImages();
   if (!violated_) UseOn(stage);
   if (!violated_) ExpectNothingLeft(stage);
+  begun.sender.reset();
   if (violated_) MakeEngine();
 }
 

@@ -15,7 +15,6 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,6 +24,7 @@
 #include "lib/os/faulty_file_system.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/unit/engine/faults/faulty_processes.h"
+#include "tests/unit/engine/faults/import_sender.h"
 #include "tests/unit/engine/faults/kinds.h"
 #include "tests/unit/engine/faults/stage.h"
 
@@ -78,8 +78,8 @@ class Campaign {
 
  private:
   struct Begun {
-    std::string operation_id;          // empty: refused
-    std::future<absl::Status> sender;  // of an import
+    std::string operation_id;              // empty: refused
+    std::unique_ptr<ImportSender> sender;  // of an import
   };
 
   void MakeEngine();
@@ -87,7 +87,6 @@ class Campaign {
   void Clear();
   void RunUnfaulted();
   Begun Begin(const Request& request);
-  absl::Status SendImport(const ImportVolumeRequest& request);
   // Until it has ended, or waits for the fault to go.
   void AwaitEndOrWait(const Begun& begun);
   // What became of it: a state's name. Empty when it does not end.
@@ -112,6 +111,7 @@ class Campaign {
   int checks_ = 0;
   bool violated_ = false;  // by this case
   std::string last_error_;
+  std::string last_operation_;  // of an import
   std::vector<std::string> violations_;
   std::map<std::string, int> ends_;
 };
