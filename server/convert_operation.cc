@@ -125,6 +125,7 @@ v1::Operation ToProto(const OperationRecord& operation, const Engine& engine) {
   }
   if (!operation.error.ok() && Ended(operation.state))
     *proto.mutable_error() = ToRpcStatus(operation.error);
+  if (!operation.parked.ok()) *proto.mutable_parked() = ToRpcStatus(operation.parked);
   if (operation.state == OperationState::kSucceeded) SetResult(operation, engine, &proto);
   proto.set_request_id(operation.request_id);
   proto.set_requested_by(operation.requested_by);

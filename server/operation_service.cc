@@ -72,6 +72,17 @@ absl::Status StartCancelOperation(
   return absl::OkStatus();
 }
 
+absl::Status StartAbandonOperation(
+    Engine* engine, const v1::AbandonOperationRequest& request,
+    const std::shared_ptr<UnaryCall<v1::AbandonOperationResponse>>& call) {
+  NoteTargets(request, call.get());
+  ASSIGN_OR_RETURN(std::string id, ParseId("operation_id", request.operation_id()));
+  engine->Abandon(id, request.reason(), [engine, call](const absl::StatusOr<OperationPtr>& ended) {
+    call->Reply(OperationResponse<v1::AbandonOperationResponse>(*engine, ended));
+  });
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ConsumerReport> ReportFrom(const v1::ReportHypervisorStepRequest& request) {
   ConsumerReport report;
   if (request.step_number() < 1) return InvalidField("step_number", "must be at least 1");
@@ -155,6 +166,13 @@ grpc::ServerUnaryReactor* OperationService::CancelOperation(
     v1::CancelOperationResponse* response) {
   return ServeUnary(services_, {"OperationService.CancelOperation", CallKind::kChange}, context,
                     request, response, StartCancelOperation);
+}
+
+grpc::ServerUnaryReactor* OperationService::AbandonOperation(
+    grpc::CallbackServerContext* context, const v1::AbandonOperationRequest* request,
+    v1::AbandonOperationResponse* response) {
+  return ServeUnary(services_, {"OperationService.AbandonOperation", CallKind::kChange}, context,
+                    request, response, StartAbandonOperation);
 }
 
 grpc::ServerUnaryReactor* OperationService::ReportHypervisorStep(

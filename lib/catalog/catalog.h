@@ -1,6 +1,6 @@
-// The durable records. Volumes, snapshots and what operations have not ended are in memory, too:
-// reading them never touches the disk. Of the ended operations memory holds the newest; older ones
-// are read from the disk, without waiting for anybody who writes.
+// The durable records. Volumes, snapshots, shares and what operations have not ended are in memory,
+// too: reading them never touches the disk. Of the ended operations memory holds the newest; older
+// ones are read from the disk, without waiting for anybody who writes.
 //
 // A change is a Transaction: puts and removals that become durable together or not at all. Each put
 // names the revision that it replaces (compare and swap), so that two writers cannot overwrite each
@@ -30,9 +30,11 @@ struct Transaction {
   std::vector<VolumeRecord> put_volumes;
   std::vector<SnapshotRecord> put_snapshots;
   std::vector<OperationRecord> put_operations;
+  std::vector<ShareRecord> put_shares;
   std::vector<std::string> remove_volumes;
   std::vector<std::string> remove_snapshots;
   std::vector<std::string> remove_operations;
+  std::vector<std::string> remove_shares;  // addresses
   // It says nothing that would not be found out again after a power failure: it need not wait for the
   // disk. It is visible when it is told, and survives the process, as any other, and becomes durable
   // after what was committed before it: with the next that waits, or within a moment.
@@ -56,12 +58,25 @@ class Catalog {
  public:
   virtual ~Catalog() = default;
 
+  // A UUID, of this catalog alone; given once, when it was made.
+  virtual const std::string& id() const = 0;
+
+  // OK while changes can be made. Else CATALOG_UNAVAILABLE, saying since when and why: a write has
+  // failed, after which what the system shows of the files may not be what the disk has. Changes are
+  // refused with it, reads go on, and the catalog is written anew, which is tried until it succeeds.
+  virtual absl::Status health() const = 0;
+
   // Makes the transaction durable, unless it may be later, then visible, then calls `done` (on the
   // catalog's own thread: be quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a
-  // put's revision is not the present one: nothing changed.
+  // put's revision is not the present one: nothing changed. When whether it is durable cannot be
+  // told, since the disk failed meanwhile, it is told once that is known: when the catalog was written
+  // anew, with it.
   virtual void Commit(Transaction transaction, std::function<void(absl::Status)> done) = 0;
   // The same, waiting. Not from a thread that must not block. It may be this thread that writes.
   virtual absl::Status CommitAndWait(Transaction transaction);
+  // Before an end: nobody waits any longer for what is not known, now or later. It is answered with
+  // CATALOG_UNAVAILABLE, and is there at the next start, or is not.
+  virtual void AnswerDoubts() = 0;
 
   // Null when there is none.
   virtual VolumePtr FindVolume(const std::string& id) const = 0;
@@ -70,6 +85,9 @@ class Catalog {
   virtual absl::StatusOr<OperationPtr> FindOperation(const std::string& id) const = 0;
   virtual absl::StatusOr<OperationPtr> FindOperationByRequest(
       const std::string& request_id) const = 0;
+  virtual SharePtr FindShare(const std::string& address) const = 0;
+  // Every one, by address.
+  virtual std::vector<SharePtr> Shares() const = 0;
   // The snapshots of a volume, oldest first.
   virtual std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const = 0;
   // Operations that have not ended, oldest first: what start-up takes up.
@@ -95,6 +113,11 @@ class Catalog {
 
   // The highest revision so far. None is given out twice: after a crash some are left out.
   virtual int64_t revision() const = 0;
+  // The last revision that was found on the disk when this was opened: what a crash may have given out
+  // and lost is not in it.
+  virtual int64_t loaded_revision() const = 0;
+  // A power failure takes back nothing up to this one; it may be behind what is on the disk.
+  virtual int64_t durable_revision() const = 0;
   // Changes after `revision`, in order, at most `count_max`. OUT_OF_RANGE (WATCH_REVISION_TOO_OLD)
   // when they are no longer kept.
   virtual absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision,
@@ -107,6 +130,10 @@ class Catalog {
 struct SqliteCatalogOptions {
   std::string path;           // never on NFS: SQLite's locks do not hold there
   int changes_kept = 10'000;  // for watchers
+  // When what may be durable later is brought to the disk, if nothing else has been.
+  absl::Duration later = absl::Milliseconds(100);
+  // The log's length from the first, where there is room (write_ahead_log.h).
+  int64_t log_bytes = 14 << 20;
 };
 // Opens or creates the database (with a write-ahead log that is synced at each commit) and loads what
 // is to be in memory. An older schema is brought up to date; a newer one is FAILED_PRECONDITION.

@@ -162,6 +162,7 @@ void MemoryIndex::Load(const Changes& loaded, int64_t volume_revision) {
   volume_orders_.Fill(loaded.volumes);
   for (const VolumePtr& volume : loaded.volumes) AddToShare(*volume);
   for (const OperationPtr& operation : loaded.operations) SetOperation(operation->id, operation);
+  for (const SharePtr& share : loaded.shares) SetShare(share->address, share);
   snapshots.join();
   revision_ = loaded.revision;
   changes_complete_after_ = volume_revision;
@@ -178,10 +179,24 @@ void MemoryIndex::Publish(const Changes& changes) {
   }
 }
 
+Changes MemoryIndex::Everything() const {
+  MutexLock lock(&mutex_);
+  Changes everything;
+  // In an order that gives the next start few pages to look for.
+  everything.volumes = {volume_orders_.by_create_time.begin(), volume_orders_.by_create_time.end()};
+  everything.snapshots = {snapshot_orders_.by_create_time.begin(),
+                          snapshot_orders_.by_create_time.end()};
+  everything.operations = {operations_.begin(), operations_.end()};
+  for (const auto& [address, share] : shares_) everything.shares.push_back(share);
+  everything.revision = revision_;
+  return everything;
+}
+
 void MemoryIndex::Apply(const Changes& changes) {
   for (const VolumePtr& volume : changes.volumes) SetVolume(volume->id, volume);
   for (const SnapshotPtr& snapshot : changes.snapshots) SetSnapshot(snapshot->id, snapshot);
   for (const OperationPtr& operation : changes.operations) SetOperation(operation->id, operation);
+  for (const SharePtr& share : changes.shares) SetShare(share->address, share);
   for (const Changes::Removal& removal : changes.removed_volumes) SetVolume(removal.id, nullptr);
   for (const Changes::Removal& removal : changes.removed_snapshots) {
     SetSnapshot(removal.id, nullptr);
@@ -189,6 +204,7 @@ void MemoryIndex::Apply(const Changes& changes) {
   for (const Changes::Removal& removal : changes.removed_operations) {
     SetOperation(removal.id, nullptr);
   }
+  for (const Changes::Removal& removal : changes.removed_shares) SetShare(removal.id, nullptr);
   revision_ = changes.revision;
 }
 
@@ -233,6 +249,14 @@ void MemoryIndex::SetOperation(const std::string& id, const OperationPtr& ptr) {
   }
 }
 
+void MemoryIndex::SetShare(const std::string& address, const SharePtr& ptr) {
+  if (ptr != nullptr) {
+    shares_[address] = ptr;
+  } else {
+    shares_.erase(address);
+  }
+}
+
 void MemoryIndex::ForgetOldest() {
   const OperationPtr oldest = std::move(ended_.front());
   ended_.pop_front();
@@ -242,7 +266,7 @@ void MemoryIndex::ForgetOldest() {
 }
 
 void MemoryIndex::AddToShare(const VolumeRecord& volume) {
-  Share& share = shares_[volume.share];
+  OnShare& share = on_share_[volume.share];
   share.volumes.insert(&volume);
   share.by_state[volume.state] += 1;
   share.provisioned_bytes += volume.size_bytes;
@@ -250,11 +274,11 @@ void MemoryIndex::AddToShare(const VolumeRecord& volume) {
 }
 
 void MemoryIndex::RemoveFromShare(const VolumeRecord& volume) {
-  auto it = shares_.find(volume.share);
-  Share& share = it->second;
+  auto it = on_share_.find(volume.share);
+  OnShare& share = it->second;
   share.volumes.erase(&volume);
   if (share.volumes.empty()) {
-    shares_.erase(it);
+    on_share_.erase(it);
     return;
   }
   if (--share.by_state[volume.state] == 0) share.by_state.erase(volume.state);
@@ -290,6 +314,19 @@ OperationPtr MemoryIndex::FindOperationByRequest(const std::string& request_id) 
   return FindIn(by_request_, request_id);
 }
 
+SharePtr MemoryIndex::FindShare(const std::string& address) const {
+  MutexLock lock(&mutex_);
+  auto it = shares_.find(address);
+  return it == shares_.end() ? nullptr : it->second;
+}
+
+std::vector<SharePtr> MemoryIndex::Shares() const {
+  MutexLock lock(&mutex_);
+  std::vector<SharePtr> shares;
+  for (const auto& [address, share] : shares_) shares.push_back(share);
+  return shares;
+}
+
 std::vector<SnapshotPtr> MemoryIndex::SnapshotsOf(const std::string& volume_id) const {
   MutexLock lock(&mutex_);
   return OfVolume(volume_id);
@@ -307,8 +344,8 @@ std::vector<OperationPtr> MemoryIndex::UnfinishedOperations() const {
 Catalog::ShareTotals MemoryIndex::TotalsOf(const std::string& share) const {
   MutexLock lock(&mutex_);
   Catalog::ShareTotals totals;
-  auto it = shares_.find(share);
-  if (it == shares_.end()) return totals;
+  auto it = on_share_.find(share);
+  if (it == on_share_.end()) return totals;
   totals.volumes = static_cast<int64_t>(it->second.volumes.size());
   totals.provisioned_bytes = Clamp(it->second.provisioned_bytes);
   totals.file_bytes = Clamp(it->second.file_bytes);
@@ -318,8 +355,8 @@ Catalog::ShareTotals MemoryIndex::TotalsOf(const std::string& share) const {
 
 std::vector<std::string> MemoryIndex::VolumesOn(const std::string& share) const {
   MutexLock lock(&mutex_);
-  auto it = shares_.find(share);
-  if (it == shares_.end()) return {};
+  auto it = on_share_.find(share);
+  if (it == on_share_.end()) return {};
   std::vector<std::string> ids;
   ids.reserve(it->second.volumes.size());
   for (const VolumeRecord* volume : it->second.volumes) ids.push_back(volume->id);

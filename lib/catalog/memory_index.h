@@ -32,19 +32,24 @@ struct Changes {
   struct Removal {
     std::string id;
     int64_t revision = 0;
+    int64_t replaced = 0;  // the revision of what is removed
   };
   std::vector<VolumePtr> volumes;
   std::vector<SnapshotPtr> snapshots;
   std::vector<OperationPtr> operations;
+  std::vector<SharePtr> shares;
   std::vector<Removal> removed_volumes;
   std::vector<Removal> removed_snapshots;
   std::vector<Removal> removed_operations;
+  std::vector<Removal> removed_shares;
   int64_t revision = 0;  // the last one given out, here or before
+  uint64_t digest = 0;   // what it adds to the digest of all records (checksum.h)
   bool may_be_durable_later = false;
 
   bool empty() const {
-    return volumes.empty() && snapshots.empty() && operations.empty() && removed_volumes.empty() &&
-           removed_snapshots.empty() && removed_operations.empty();
+    return volumes.empty() && snapshots.empty() && operations.empty() && shares.empty() &&
+           removed_volumes.empty() && removed_snapshots.empty() && removed_operations.empty() &&
+           removed_shares.empty();
   }
 };
 
@@ -58,10 +63,15 @@ class MemoryIndex {
   void Load(const Changes& loaded, int64_t volume_revision);
   void Publish(const Changes& changes);
 
+  // Everything that is here, as puts into an empty store.
+  Changes Everything() const;
+
   VolumePtr FindVolume(const std::string& id) const;
   SnapshotPtr FindSnapshot(const std::string& id) const;
   OperationPtr FindOperation(const std::string& id) const;
   OperationPtr FindOperationByRequest(const std::string& request_id) const;
+  SharePtr FindShare(const std::string& address) const;
+  std::vector<SharePtr> Shares() const;
   std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const;
   std::vector<OperationPtr> UnfinishedOperations() const;
   Catalog::ShareTotals TotalsOf(const std::string& share) const;
@@ -130,7 +140,7 @@ class MemoryIndex {
       return volume_id < b->volume_id;
     }
   };
-  struct Share {
+  struct OnShare {
     absl::flat_hash_set<const VolumeRecord*> volumes;
     std::map<VolumeState, int64_t> by_state;
     // Thin volumes are promised far more than there is: many of the largest do not fit 64 bits.
@@ -145,6 +155,8 @@ class MemoryIndex {
   void SetSnapshot(const std::string& id, const SnapshotPtr& ptr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetOperation(const std::string& id, const OperationPtr& ptr)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetShare(const std::string& address, const SharePtr& ptr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Apply(const Changes& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -164,7 +176,8 @@ class MemoryIndex {
   // Ended ones as they came, with some that were replaced or removed since.
   std::deque<OperationPtr> ended_ ABSL_GUARDED_BY(mutex_);
   std::unordered_map<std::string, OperationPtr> by_request_ ABSL_GUARDED_BY(mutex_);
-  std::unordered_map<std::string, Share> shares_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, SharePtr> shares_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, OnShare> on_share_ ABSL_GUARDED_BY(mutex_);
   int64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<VolumeChange> changes_ ABSL_GUARDED_BY(mutex_);
   // Every volume change after this revision is in changes_.

@@ -331,6 +331,15 @@ std::string RecordToJson(const OperationRecord& record) {
   return DumpJson(out);
 }
 
+std::string RecordToJson(const ShareRecord& record) {
+  json out = json::object();
+  out.emplace("address", TextToJson(record.address));
+  out.emplace("identity", TextToJson(record.identity));
+  out.emplace("create_time", TimeText(record.create_time));
+  out.emplace("update_time", TimeText(record.update_time));
+  return DumpJson(out);
+}
+
 absl::StatusOr<VolumeRecord> VolumeFromJson(std::string_view text) {
   json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
   Reader in(value, "volume");
@@ -416,6 +425,18 @@ absl::StatusOr<OperationRecord> OperationFromJson(std::string_view text) {
   in.Time("create_time", &record.create_time);
   in.Time("start_time", &record.start_time);
   in.Time("end_time", &record.end_time);
+  RETURN_IF_ERROR(in.status());
+  return record;
+}
+
+absl::StatusOr<ShareRecord> ShareFromJson(std::string_view text) {
+  json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Reader in(value, "share");
+  ShareRecord record;
+  in.Text("address", &record.address);
+  in.Text("identity", &record.identity);
+  in.Time("create_time", &record.create_time);
+  in.Time("update_time", &record.update_time);
   RETURN_IF_ERROR(in.status());
   return record;
 }

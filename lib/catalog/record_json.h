@@ -17,10 +17,12 @@ namespace cairn {
 std::string RecordToJson(const VolumeRecord& record);
 std::string RecordToJson(const SnapshotRecord& record);
 std::string RecordToJson(const OperationRecord& record);
+std::string RecordToJson(const ShareRecord& record);
 
 absl::StatusOr<VolumeRecord> VolumeFromJson(std::string_view text);
 absl::StatusOr<SnapshotRecord> SnapshotFromJson(std::string_view text);
 absl::StatusOr<OperationRecord> OperationFromJson(std::string_view text);
+absl::StatusOr<ShareRecord> ShareFromJson(std::string_view text);
 
 }  // namespace cairn
 

@@ -1,4 +1,4 @@
-// What the catalog keeps: volumes, snapshots, operations. Plain values; a record that was given out
+// What the catalog keeps: volumes, snapshots, operations, shares. Plain values; a record that was given out
 // is never changed, a newer one takes its place with a higher revision.
 #ifndef CAIRN_LIB_CATALOG_RECORDS_H_
 #define CAIRN_LIB_CATALOG_RECORDS_H_
@@ -41,6 +41,7 @@ enum class OperationState {
   kSucceeded,
   kFailed,
   kCancelled,
+  kAbandoned,
 };
 enum class OperationKind {
   kCreateVolume,
@@ -70,7 +71,7 @@ std::optional<OperationKind> OperationKindFromName(std::string_view name);
 
 inline bool Ended(OperationState state) {
   return state == OperationState::kSucceeded || state == OperationState::kFailed ||
-         state == OperationState::kCancelled;
+         state == OperationState::kCancelled || state == OperationState::kAbandoned;
 }
 
 enum class AccessMode { kReadWrite, kReadOnly };
@@ -161,7 +162,8 @@ struct OperationRecord {
   int64_t done_bytes = 0;
   int64_t total_bytes = 0;
   bool cancellable = false;
-  absl::Status error;  // with reason and metadata, when FAILED or CANCELLED
+  absl::Status error;   // with reason and metadata, when FAILED, CANCELLED or ABANDONED
+  absl::Status parked;  // why it waits and is tried again; OK: it does not. Not kept on the disk
   absl::Time create_time;
   absl::Time start_time = absl::InfinitePast();
   absl::Time end_time = absl::InfiniteFuture();
@@ -169,9 +171,27 @@ struct OperationRecord {
   int64_t revision = 0;
 };
 
+// A share as it was when it was first used, or last accepted: another one under the same address is
+// not that share.
+struct ShareRecord {
+  std::string address;   // its key: "host:/export" or "file:///dir"
+  std::string identity;  // UUID, which the share itself holds too
+  absl::Time create_time;
+  absl::Time update_time;
+  int64_t revision = 0;
+};
+
+// What a record is found by, whatever its kind.
+template <typename Record>
+const std::string& KeyOf(const Record& record) {
+  return record.id;
+}
+inline const std::string& KeyOf(const ShareRecord& record) { return record.address; }
+
 using VolumePtr = std::shared_ptr<const VolumeRecord>;
 using SnapshotPtr = std::shared_ptr<const SnapshotRecord>;
 using OperationPtr = std::shared_ptr<const OperationRecord>;
+using SharePtr = std::shared_ptr<const ShareRecord>;
 
 }  // namespace cairn
 

@@ -188,7 +188,7 @@ absl::Status Conductor::JournalAtOnce(LiveOperation& op) {
   const bool ends = op.plan.steps.empty();
   const absl::Time now = core_->clock().Now();
   const auto end = [&](OperationRecord& record) {
-    RecordEnd(record, absl::OkStatus(), /*cancelled=*/false, now);
+    RecordEnd(record, OperationState::kSucceeded, absl::OkStatus(), now);
   };
   return Commit(
       op,

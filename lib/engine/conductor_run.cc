@@ -147,7 +147,8 @@ void Conductor::Resume(const LivePtr& op) {
       .Submit({.run =
                    [this, op](const absl::Status& admitted) {
                      if (!admitted.ok()) return;
-                     if (op->verdict.has_value() && !op->planned) return Conclude(op);
+                     const bool touches_no_file = !op->planned || op->abandoned;
+                     if (op->verdict.has_value() && touches_no_file) return Conclude(op);
                      Dispatch(op);
                    }})
       .IgnoreError();  // refused only while stopping: the journal has it
@@ -245,6 +246,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
     if (IsOnDisks(step)) {
       ASSIGN_OR_RETURN(std::optional<Outcome> outcome, OnDisks(op, step));
       if (outcome.has_value()) return *outcome;
+      Unpark(op);
       continue;
     }
     if (const auto* receive = std::get_if<ReceiveContentStep>(&step);
@@ -256,6 +258,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
     }
     RETURN_IF_ERROR(
         Run(op, step, /*cancellable=*/!op.crossed, IsSyncedByNext(op.plan, op.next_step)));
+    Unpark(op);
   }
   RETURN_IF_ERROR(FailPoint(op, "done"));
   return Outcome::kDone;
@@ -357,7 +360,11 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   });
   StepContext context = ContextOf(op, cancellable);
   context.synced_by_next = synced_by_next;
+  context.prepared =
+      !op.undoing && &step == &op.plan.steps[op.next_step] && IsPrepared(op.plan, op.next_step);
   context.again = op.recovered || op.parked || op.undoing;
+  op.changed = false;
+  context.changed = &op.changed;
   return RunStep(step, context);
 }
 
@@ -418,6 +425,7 @@ bool Conductor::Stop(absl::Duration grace) {
     for (const auto& [id, op] : live_) left.push_back(op);
   }
   for (const LivePtr& op : left) op->cancel.Cancel();
+  core_->catalog().AnswerDoubts();
   constexpr absl::Duration kInterruptTime = absl::Seconds(5);  // a child gets 2 s before SIGKILL
   idle_until(MonotonicTime::Now() + kInterruptTime);
   // The catalog answers in order: after this, no answer to an earlier submission is on its way

@@ -7,6 +7,7 @@
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/os/absence.h"
 #include "lib/os/file_error.h"
 
 namespace cairn {
@@ -216,6 +217,21 @@ absl::Status Core::RepairMap(const VolumeRecord& volume, const std::string& dire
                     "has changed the chain",
                     volume.id, (*read)->active, volume.active_file),
         {{"volume", volume.id}, {"share", volume.share}});
+  }
+  // Nor is one that knows a snapshot which the catalog does not, as when an older catalog was restored.
+  if (read.ok() && read->has_value()) {
+    for (const auto& [snapshot, layer] : (*read)->layers) {
+      if (expected.layers.count(snapshot) != 0 || catalog_->FindSnapshot(snapshot) != nullptr) {
+        continue;
+      }
+      ASSIGN_OR_RETURN(const bool gone, IsAbsent(files(), directory, layer));
+      if (gone) continue;
+      return Error(Reason::kMapCorrupt,
+                   fmt::format("the map of volume {} has snapshot {} in {}, which the catalog does "
+                               "not know: another system, or a newer catalog, has made it",
+                               volume.id, snapshot, layer),
+                   {{"volume", volume.id}, {"share", volume.share}, {"snapshot", snapshot}});
+    }
   }
   spdlog::warn(
       "volume={} share={} the map {} is unusable or stale ({}): written anew from the "

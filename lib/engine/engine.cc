@@ -45,6 +45,10 @@ class EngineImpl : public Engine {
   void Cancel(const std::string& operation_id, OperationCallback done) override {
     conductor_.Cancel(operation_id, std::move(done));
   }
+  void Abandon(const std::string& operation_id, std::string reason,
+               OperationCallback done) override {
+    conductor_.Abandon(operation_id, std::move(reason), std::move(done));
+  }
   void Report(const std::string& operation_id, ConsumerReport report,
               OperationCallback done) override {
     conductor_.Report(operation_id, std::move(report), std::move(done));
@@ -187,7 +191,7 @@ absl::Status EngineImpl::Begin() {
   }
   CheckTools();
   FirstProbes();
-  RETURN_IF_ERROR(conductor_.TakeUpUnfinished());
+  conductor_.TakeUpUnfinished();
   {
     MutexLock lock(&sweep_mutex_);
     RemoveTemporarySnapshots(SnapshotsLeft::kByAnEarlierRun);

@@ -47,6 +47,10 @@ struct EngineOptions {
   absl::Duration probe_period = absl::Seconds(5);
   absl::Duration probe_timeout = absl::Seconds(2);  // a share that takes longer is UNREACHABLE
   absl::Duration rescan_period = absl::Hours(1);
+  // An operation that can neither go on nor be undone is tried again after this, then after twice as
+  // long, and so on up to the second.
+  absl::Duration retry_pause = absl::Milliseconds(500);
+  absl::Duration retry_pause_max = absl::Seconds(30);
   int64_t tool_address_space_bytes = int64_t{4} << 30;  // limit of a qemu-img child
   // The system below; null: the real one. A test puts a faulty one here.
   std::function<absl::StatusOr<std::unique_ptr<Hypervisor>>(const HypervisorAddress&)>
@@ -134,6 +138,12 @@ class Engine {
   // CANCELLED follows later, if it can still be cancelled: OPERATION_NOT_CANCELLABLE else. An ended
   // operation is returned as it is.
   virtual void Cancel(const std::string& operation_id, OperationCallback done) = 0;
+  // Ends, as ABANDONED, an operation that is parked past its point of no return or while it is being
+  // undone; `done` gets it once that is durable. Nothing is done about the files: its error says what is
+  // left. `reason` is required, and logged. OPERATION_NOT_PARKED. One that is being tried at this moment
+  // ends when the try does, as SUCCEEDED perhaps.
+  virtual void Abandon(const std::string& operation_id, std::string reason,
+                       OperationCallback done) = 0;
   // A consumer's answer to an operation that waits for it; `done` gets the operation once the answer
   // is durable. OPERATION_NOT_WAITING, INVALID_FIELD for a step that there is not, IMAGE_MISMATCH
   // when the files contradict it: the operation then waits on.

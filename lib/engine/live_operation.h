@@ -38,6 +38,8 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   bool crossed = false;    // the point of no return is behind
   bool recovered = false;  // taken up after a restart
   bool parked = false;     // a step failed and is tried again, or will be
+  int tries = 0;           // of the step at hand that failed
+  bool changed = false;    // the step at hand may have changed what cannot be brought back
   bool settled = false;    // Plan::settled is reached
   Lane lane = Lane::kFast;
   // Of steps on disks in use.
@@ -51,6 +53,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // Set once it can only end: undone first if `undoing`, then recorded with this error (OK:
   // success).
   std::optional<absl::Status> verdict;
+  bool abandoned = false;    // the verdict is an administrator's: nothing is undone
   OperationCallback answer;  // of a consumer's report, once the journal has what it said
   bool undoing = false;
 
@@ -63,8 +66,11 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
     OperationCallback accepted;
   };
   std::optional<Reported> reported;
-  // Who asked to cancel what waits for its consumer: told once that is durable. Also guarded by it.
-  std::vector<OperationCallback> cancel_answers;
+  // Who asked to cancel what waits for its consumer, or to abandon it: told once that is durable. Also
+  // guarded by it.
+  std::vector<OperationCallback> end_answers;
+  // Why an administrator wants it abandoned. Also guarded by it.
+  std::optional<std::string> abandon_reason;
 
   CancelSource cancel;
   std::atomic<bool> cancel_asked{false};  // by a user; a stopping server also uses `cancel`

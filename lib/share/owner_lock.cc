@@ -24,6 +24,7 @@
 #include "lib/base/json.h"
 #include "lib/base/status.h"
 #include "lib/os/file_error.h"
+#include "lib/os/own_file.h"
 
 namespace cairn {
 namespace {
@@ -121,8 +122,10 @@ void ReapLater(pid_t pid) {
 bool IsSameFile(int fd, const std::string& path) {
   struct stat held {};
   struct stat there {};
-  return fstat(fd, &held) == 0 && stat(path.c_str(), &there) == 0 && held.st_dev == there.st_dev &&
-         held.st_ino == there.st_ino;
+  const auto at = ResolvePath(path);
+  return at.ok() && fstat(fd, &held) == 0 &&
+         fstatat(at->at(), at->name(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         held.st_dev == there.st_dev && held.st_ino == there.st_ino;
 }
 
 }  // namespace
@@ -167,7 +170,7 @@ void OwnerLock::ReplaceLostKeeper() {
 }
 
 absl::Status OwnerLock::Ensure() {
-  const std::string path = fmt::format("{}/{}/owner", directory_, kOwnerDirectory);
+  const std::string path = fmt::format("{}/{}/owner", directory_, kPrivateDirectory);
   // Locking again costs one call and finds out when the server has forgotten us.
   if (file_.valid() && IsSameFile(file_.get(), path) && LockWhole(file_.get()) == 0) {
     ReplaceLostKeeper();
@@ -178,13 +181,14 @@ absl::Status OwnerLock::Ensure() {
 }
 
 absl::Status OwnerLock::Take() {
-  const std::string parent = directory_ + "/" + kOwnerDirectory;
+  const std::string parent = directory_ + "/" + kPrivateDirectory;
   const std::string path = parent + "/owner";
   if (mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) {
     return FileError(errno, "mkdir", parent);
   }
-  UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (!file.valid()) return FileError(errno, "open", path);
+  struct stat st;
+  ASSIGN_OR_RETURN(UniqueFd file, OpenRegular(path, O_RDWR | O_CREAT, 0644, &st));
+  RETURN_IF_ERROR(CheckOwnFile("open", path, st));  // it is written below
   int error = LockWhole(file.get());
   // The keeper of a server that was killed just now is on its way out.
   const MonotonicTime until = MonotonicTime::Now() + kKeeperEndTime;

@@ -24,7 +24,7 @@ TEST(Convert, EnumsHaveTheSameNamesOnBothSides) {
     EXPECT_EQ(v1::SnapshotState_Name(ToProto(state)),
               "SNAPSHOT_STATE_" + std::string(SnapshotStateName(state)));
   }
-  for (int i = 0; i <= static_cast<int>(OperationState::kCancelled); ++i) {
+  for (int i = 0; i <= static_cast<int>(OperationState::kAbandoned); ++i) {
     auto state = static_cast<OperationState>(i);
     EXPECT_EQ(v1::OperationState_Name(ToProto(state)),
               "OPERATION_STATE_" + std::string(OperationStateName(state)));

@@ -54,6 +54,8 @@ class TestEngine {
     std::filesystem::create_directory(dir_.File("images"));
     setup_.engine.state_path = dir_.File("state");
     setup_.engine.pools = {setup_.pool};
+    setup_.engine.retry_pause = absl::Milliseconds(5);
+    setup_.engine.retry_pause_max = absl::Milliseconds(100);
     Start();
   }
   ~TestEngine() {

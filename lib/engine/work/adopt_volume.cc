@@ -10,6 +10,7 @@
 #include "lib/engine/fields.h"
 #include "lib/engine/work.h"
 #include "lib/engine/work/new_volume.h"
+#include "lib/os/absence.h"
 
 namespace cairn {
 namespace {
@@ -52,6 +53,14 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     // The file may have been made just now, by another host.
     RETURN_IF_ERROR(core_.files().RefreshDirectory(directory));
     ASSIGN_OR_RETURN(auto map, ReadInfoMap(core_.files(), directory, r().volume_id));
+    if (!map.has_value()) {
+      // Without its map a volume would be adopted as it was before its first snapshot.
+      ASSIGN_OR_RETURN(const bool absent,
+                       IsAbsent(core_.files(), directory, InfoFileName(r().volume_id)));
+      if (!absent) {
+        ASSIGN_OR_RETURN(map, ReadInfoMap(core_.files(), directory, r().volume_id));
+      }
+    }
     const std::string active = map.has_value() ? map->active : BaseFileName(r().volume_id);
     if (auto found = core_.files().Stat(directory + "/" + active);
         absl::IsNotFound(found.status())) {
@@ -90,7 +99,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     }
   }
 
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(r().volume_id)) {
       records.remove_snapshots.push_back(snapshot->id);
     }

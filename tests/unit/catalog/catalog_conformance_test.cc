@@ -24,6 +24,8 @@ TEST_P(CatalogConformanceTest, StartsEmpty) {
   EXPECT_EQ(FindOperationByRequest(*catalog_, ""), nullptr);
   EXPECT_THAT(catalog_->SnapshotsOf("v"), IsEmpty());
   EXPECT_THAT(catalog_->UnfinishedOperations(), IsEmpty());
+  EXPECT_EQ(catalog_->FindShare("share"), nullptr);
+  EXPECT_THAT(catalog_->Shares(), IsEmpty());
   EXPECT_EQ(catalog_->TotalsOf("share").volumes, 0);
   ASSERT_OK_AND_ASSIGN(auto page, catalog_->ListVolumes({}));
   EXPECT_THAT(page.items, IsEmpty());
@@ -77,6 +79,55 @@ TEST_P(CatalogConformanceTest, SnapshotsAndOperationsAreComparedToo) {
   EXPECT_THAT(Commit(Put(MakeOperation("o", "v"))), HasReasonOf(Reason::kRevisionMismatch));
   EXPECT_OK(Commit(Put(*catalog_->FindSnapshot("s"))));
   EXPECT_OK(Commit(Put(*FindOperation(*catalog_, "o"))));
+}
+
+TEST_P(CatalogConformanceTest, ItHasAnIdOfItsOwn) {
+  const std::string id = catalog_->id();
+  EXPECT_EQ(id.size(), 36u);
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_OK(Commit(Put(MakeVolume("v" + std::to_string(round)))));
+    Reopen();
+    EXPECT_EQ(catalog_->id(), id);
+  }
+  TempDir elsewhere;
+  ASSERT_OK_AND_ASSIGN(auto other, GetParam().open(elsewhere.path(), 10));
+  EXPECT_NE(other->id(), id);
+}
+
+TEST_P(CatalogConformanceTest, SharesArePutChangedAndRemoved) {
+  Transaction transaction = Put(MakeShare("nfs2:/export", "two"));
+  transaction.put_shares.push_back(MakeShare("nfs1:/export", "one"));
+  ASSERT_OK(Commit(transaction));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(catalog_->FindShare("none"), nullptr);
+    const SharePtr one = catalog_->FindShare("nfs1:/export");
+    ASSERT_NE(one, nullptr);
+    EXPECT_TRUE(SameRecord(*one, MakeShare("nfs1:/export", "one")));
+    EXPECT_EQ(one->revision, 2);
+    const std::vector<SharePtr> all = catalog_->Shares();
+    ASSERT_EQ(all.size(), 2u);
+    EXPECT_EQ(all[0]->address, "nfs1:/export");
+    EXPECT_EQ(all[1]->address, "nfs2:/export");
+    Reopen();
+  }
+  EXPECT_THAT(Commit(Put(MakeShare("nfs1:/export"))), HasReasonOf(Reason::kRevisionMismatch));
+  ShareRecord accepted = *catalog_->FindShare("nfs1:/export");
+  accepted.identity = "another";
+  ASSERT_OK(Commit(Put(accepted)));
+  Transaction removal;
+  removal.remove_shares = {"nfs2:/export", "never-was"};
+  ASSERT_OK(Commit(removal));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(catalog_->FindShare("nfs2:/export"), nullptr);
+    ASSERT_EQ(catalog_->Shares().size(), 1u);
+    EXPECT_EQ(catalog_->Shares()[0]->identity, "another");
+    EXPECT_EQ(catalog_->revision(), 4);
+    Reopen();
+  }
+  EXPECT_THAT(Commit(Put(MakeShare(""))), HasReasonOf(Reason::kInvalidField));
+  Transaction twice = Put(MakeShare("nfs3:/export"));
+  twice.remove_shares = {"nfs3:/export"};
+  EXPECT_THAT(Commit(twice), HasReasonOf(Reason::kInvalidField));
 }
 
 TEST_P(CatalogConformanceTest, ATransactionIsAllOrNothing) {

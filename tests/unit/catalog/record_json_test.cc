@@ -31,6 +31,10 @@ TEST(RecordJsonTest, RandomRecordsComeBackEqual) {
     ASSERT_OK_AND_ASSIGN(OperationRecord operation_back,
                          OperationFromJson(RecordToJson(operation)));
     ASSERT_TRUE(SameRecord(operation, operation_back)) << RecordToJson(operation);
+
+    ShareRecord share = random.Share(random.Text());
+    ASSERT_OK_AND_ASSIGN(ShareRecord share_back, ShareFromJson(RecordToJson(share)));
+    ASSERT_TRUE(SameRecord(share, share_back)) << RecordToJson(share);
   }
 }
 
@@ -64,6 +68,7 @@ TEST(RecordJsonTest, EveryFieldIsRequired) {
   OperationRecord operation = testing::MakeOperation("o", "v");
   operation.error = Error(Reason::kInternal, "x");
   ExpectEveryFieldIsRequired(RecordToJson(operation), OperationFromJson);
+  ExpectEveryFieldIsRequired(RecordToJson(testing::MakeShare("s")), ShareFromJson);
 }
 
 TEST(RecordJsonTest, WhatIsNoRecordIsRefused) {
@@ -71,6 +76,7 @@ TEST(RecordJsonTest, WhatIsNoRecordIsRefused) {
     EXPECT_THAT(VolumeFromJson(text), HasReasonOf(Reason::kIoError)) << text;
     EXPECT_THAT(SnapshotFromJson(text), HasReasonOf(Reason::kIoError)) << text;
     EXPECT_THAT(OperationFromJson(text), HasReasonOf(Reason::kIoError)) << text;
+    EXPECT_THAT(ShareFromJson(text), HasReasonOf(Reason::kIoError)) << text;
   }
 }
 

@@ -63,6 +63,18 @@ inline Transaction Put(OperationRecord operation) {
   transaction.put_operations.push_back(std::move(operation));
   return transaction;
 }
+inline ShareRecord MakeShare(std::string address, std::string identity = "identity") {
+  ShareRecord share;
+  share.address = std::move(address);
+  share.identity = std::move(identity);
+  share.create_time = share.update_time = Second(0);
+  return share;
+}
+inline Transaction Put(ShareRecord share) {
+  Transaction transaction;
+  transaction.put_shares.push_back(std::move(share));
+  return transaction;
+}
 inline Transaction RemoveVolume(std::string id) {
   Transaction transaction;
   transaction.remove_volumes.push_back(std::move(id));
@@ -225,6 +237,15 @@ class RandomRecords {
     return operation;
   }
 
+  ShareRecord Share(std::string address) {
+    ShareRecord share;
+    share.address = std::move(address);
+    share.identity = Text();
+    share.create_time = Time();
+    share.update_time = Time();
+    return share;
+  }
+
  private:
   std::mt19937_64 random_;
 };
@@ -246,6 +267,11 @@ inline bool SameRecord(const SnapshotRecord& a, const SnapshotRecord& b) {
          a.file == b.file && a.layer == b.layer && a.created_in_use == b.created_in_use &&
          a.quiesced == b.quiesced && a.temporary == b.temporary && a.group_id == b.group_id &&
          a.create_time == b.create_time && a.update_time == b.update_time;
+}
+
+inline bool SameRecord(const ShareRecord& a, const ShareRecord& b) {
+  return a.address == b.address && a.identity == b.identity && a.create_time == b.create_time &&
+         a.update_time == b.update_time;
 }
 
 inline bool SameRecord(const OperationRecord& a, const OperationRecord& b) {

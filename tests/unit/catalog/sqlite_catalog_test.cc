@@ -37,6 +37,7 @@ class SqliteCatalogTest : public ::testing::Test {
     }
     transaction.put_snapshots = {MakeSnapshot("s", "v1000")};
     transaction.put_operations = {MakeOperation("o", "v1000")};
+    transaction.put_shares = {MakeShare("nfs1:/export")};
     ASSERT_OK(catalog->CommitAndWait(transaction));
   }
 
@@ -91,11 +92,11 @@ TEST_F(SqliteCatalogTest, ASecondProcessIsRefused) {
 
 TEST_F(SqliteCatalogTest, ANewerSchemaIsRefused) {
   MakeCatalog();
-  Execute("PRAGMA user_version = 3");
+  Execute("PRAGMA user_version = 5");
   auto catalog = Open();
   EXPECT_THAT(catalog, StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("schema 3 is newer"));
-  Execute("PRAGMA user_version = 2");
+  EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("schema 5 is newer"));
+  Execute("PRAGMA user_version = 4");
   ASSERT_OK_AND_ASSIGN(catalog, Open());
   EXPECT_NE((*catalog)->FindVolume("v1000"), nullptr) << "and was left as it is";
 }
@@ -169,6 +170,14 @@ TEST_F(SqliteCatalogTest, ARecordThatCannotBeReadIsNamed) {
       EXPECT_EQ(details->metadata["file"], path_);
     }
   }
+}
+
+TEST_F(SqliteCatalogTest, AShareThatCannotBeReadIsNamed) {
+  MakeCatalog();
+  Execute("UPDATE shares SET body = replace(body, 'nfs1', 'nfs2')");
+  auto catalog = Open();
+  EXPECT_THAT(catalog, HasReasonOf(Reason::kIoError));
+  EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("shares nfs1:/export"));
 }
 
 // A file system of 1 MiB, most of it taken by a ballast.

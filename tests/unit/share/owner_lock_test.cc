@@ -5,10 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -170,6 +172,37 @@ TEST_F(OwnerLockTest, ASymbolicLinkIsNotFollowed) {
   fs::create_symlink(dir_.File("precious"), Path());
   EXPECT_FALSE(OwnerLock(dir_.path()).Ensure().ok());
   EXPECT_EQ(ReadFile(dir_.File("precious")), "content");
+}
+
+// Whoever may write on the share would otherwise have root empty any file.
+TEST_F(OwnerLockTest, WhatStrangersPutInItsPlaceIsLeftAsItIs) {
+  const std::string victim = dir_.File("precious");
+  WriteFile(victim, "content");
+  const std::function<void()> kinds[] = {
+      [&] { fs::create_symlink(victim, Path()); },
+      [&] { fs::create_hard_link(victim, Path()); },
+      [&] { ASSERT_EQ(mkfifo(Path().c_str(), 0600), 0); },
+      [&] { fs::create_directory(Path()); },
+  };
+  for (const auto& put : kinds) {
+    fs::create_directories(dir_.File(".cairn"));
+    put();
+    EXPECT_THAT(OwnerLock(dir_.path()).Ensure(), HasReasonOf(Reason::kImageUnsafe));
+    EXPECT_EQ(ReadFile(victim), "content");
+    fs::remove_all(dir_.File(".cairn"));
+  }
+  EXPECT_OK(OwnerLock(dir_.path()).Ensure());
+}
+
+TEST_F(OwnerLockTest, ADirectoryOfStrangersIsNotEntered) {
+  fs::create_directory(dir_.File("victim"));
+  WriteFile(dir_.File("victim/owner"), "content");
+  OwnerLock lock(dir_.path());
+  ASSERT_OK(lock.Ensure());
+  fs::remove_all(dir_.File(".cairn"));
+  fs::create_directory_symlink(dir_.File("victim"), dir_.File(".cairn"));
+  EXPECT_THAT(lock.Ensure(), HasReasonOf(Reason::kImageUnsafe));
+  EXPECT_EQ(ReadFile(dir_.File("victim/owner")), "content");
 }
 
 TEST_F(OwnerLockTest, AShareOfAnotherServerIsUnreachableUntilThatOneIsGone) {
