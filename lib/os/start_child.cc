@@ -77,8 +77,10 @@ bool MoveDescriptors(const ChildProgram& program, int report) {
 }
 
 // The child until it is the program: nothing but calls that are safe beside the threads of the
-// parent, in its memory. The signal is asked for first, and looked after at once.
-[[noreturn]] void Become(const ChildProgram& program, const Parent& parent, int report) {
+// parent, in its memory. Not inlined, so that what it keeps on the stack is below what the parent
+// keeps there. The signal is asked for first, and looked after at once.
+[[noreturn, gnu::noinline]] void Become(const ChildProgram& program, const Parent& parent,
+                                        int report) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (!Lives(parent)) _exit(127);
   bool done = setpgid(0, 0) == 0 && MoveDescriptors(program, report);

@@ -17,14 +17,14 @@ using testing::ReadFile;
 using testing::SetClock;
 using testing::TestEngine;
 
-constexpr absl::Duration kRetention = absl::Hours(2);
+constexpr absl::Duration kRemembered = absl::Hours(2);
 
 class ClockTest : public ::testing::Test {
  protected:
   static TestEngine::Setup SetupWith(SetClock* clock) {
     TestEngine::Setup setup;
     setup.engine.clock = clock;
-    setup.engine.operation_retention = kRetention;
+    setup.engine.operation_retention = kRemembered;
     setup.engine.sweep_period = absl::Milliseconds(2);
     return setup;
   }
@@ -99,28 +99,28 @@ TEST_F(ClockTest, ARequestIdIsRememberedForItsTime) {
   const Request request = NewVolume(VolumeFormat::kRawSparse, kMiB);
   ASSERT_OK_AND_ASSIGN(OperationPtr first, engine_.Submit(request, caller));
   ASSERT_OK(engine_.Wait(first->id));
-  clock_.Pass(kRetention / 32);
+  clock_.Pass(kRemembered / 32);
   AwaitTwoSweeps();
   const auto again = [&] {
     auto operation = engine_.Submit(request, caller);
     EXPECT_OK(operation);
     return operation.ok() ? (*operation)->id : "";
   };
-  for (const absl::Duration jump : {10 * kRetention, -20 * kRetention, 10 * kRetention}) {
+  for (const absl::Duration jump : {10 * kRemembered, -20 * kRemembered, 10 * kRemembered}) {
     clock_.Set(jump);
     AwaitTwoSweeps();
     EXPECT_EQ(again(), first->id) << jump;
   }
   // The server is started with a clock that is wrong.
-  clock_.Set(10 * kRetention);
+  clock_.Set(10 * kRemembered);
   engine_.Restart();
   AwaitTwoSweeps();
   EXPECT_EQ(again(), first->id);
-  clock_.Pass(kRetention - absl::Minutes(1));
+  clock_.Pass(kRemembered - absl::Minutes(1));
   AwaitTwoSweeps();
   EXPECT_EQ(again(), first->id);
   // But not for ever, although the clock was set back meanwhile.
-  clock_.Set(-20 * kRetention);
+  clock_.Set(-20 * kRemembered);
   clock_.Pass(absl::Minutes(2));
   while (engine_->GetOperation(first->id).ok()) std::this_thread::yield();
   EXPECT_NE(again(), first->id);

@@ -23,10 +23,9 @@ namespace cairn {
 namespace {
 
 using testing::ReadFile;
-using ::testing::SizeIs;
 
 // A duration for sleep(1) that no other process has on its command line.
-std::string UniqueSleep() {
+std::string SleepOfThisTest() {
   static std::atomic<int> count{0};
   return fmt::format("700.{}{:03}", getpid(), ++count);
 }
@@ -80,10 +79,11 @@ class Parent {
 };
 
 TEST(ChildDeathTest, AChildDiesWithItsParent) {
-  const std::string marker = UniqueSleep();
+  const std::string marker = SleepOfThisTest();
   Parent parent("one", marker);
   parent.AwaitStarted();
-  EXPECT_THAT(Sleeping(marker), SizeIs(2)) << "the parent, and the child though its thread ended";
+  // The parent, and the child though its thread has ended; it gets its command line a moment later.
+  while (Sleeping(marker).size() != 2) std::this_thread::yield();
   parent.Kill();
   while (!Sleeping(marker).empty()) std::this_thread::yield();
 }
@@ -91,7 +91,7 @@ TEST(ChildDeathTest, AChildDiesWithItsParent) {
 // Killed at any instant, also while children are being made.
 TEST(ChildDeathTest, NoneIsLeftWhateverTheInstant) {
   std::mt19937_64 random(testing::TestSeed());
-  const std::string marker = UniqueSleep();
+  const std::string marker = SleepOfThisTest();
   for (int round = 0; round < 60; ++round) {
     Parent parent("many", marker);
     while (Sleeping(marker).size() < 2) std::this_thread::yield();
