@@ -145,6 +145,7 @@ class Conductor {
   void End(const LivePtr& op);
   bool MayPass(const LiveOperation& op, const absl::Status& error) const;
   bool MayHaveEnded(const LiveOperation& op) const;
+  absl::Status OrOutage(const LiveOperation& op, const absl::Status& error) const;
   bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
   bool Undo(LiveOperation& op);
   void Conclude(const LivePtr& op);

@@ -15,6 +15,7 @@
 #include "lib/catalog/catalog.h"
 #include "lib/chain/layer_plans.h"
 #include "lib/chain/step_runner.h"
+#include "lib/engine/catalog_shares.h"
 #include "lib/engine/engine.h"
 #include "lib/engine/stray_files.h"
 #include "lib/image/image_tool.h"
@@ -84,6 +85,7 @@ class Core {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<ImageTool> tool_;
   std::unique_ptr<StrayFiles> strays_;
+  std::unique_ptr<CatalogShares> shares_;
   std::map<std::string, std::unique_ptr<Pool>> pools_;
   Mutex between_mutex_;
   std::map<std::set<std::string>, std::unique_ptr<Executor>> between_

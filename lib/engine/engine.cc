@@ -81,6 +81,16 @@ class EngineImpl : public Engine {
   std::vector<std::string> PoolNames() const override;
   absl::StatusOr<PoolStatus> GetPool(const std::string& name) const override;
   void RescanPool(const std::string& name, std::function<void(absl::Status)> done) override;
+  void AcceptShare(const std::string& name, const std::string& address,
+                   std::function<void(absl::Status)> done) override {
+    auto pool = core_->PoolNamed(name);
+    if (!pool.ok()) return done(pool.status());
+    Share* share = (*pool)->FindShare(address);
+    if (share != nullptr) return share->Accept(std::move(done));
+    const std::string shown = address.substr(0, 80);
+    done(Error(Reason::kShareNotFound, fmt::format("the pool has no share \"{}\"", shown),
+               {{"share", shown}, {"pool", (*pool)->options().name}}));
+  }
 
   void StartImport(
       ImportVolumeRequest request, Caller caller,

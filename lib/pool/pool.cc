@@ -167,6 +167,7 @@ void Pool::RetireDrained(const std::function<bool(const std::string& address)>& 
                            [&](const auto& entry) { return entry.get() == share; });
     retired_.push_back({.share = std::move(*at)});
     shares_.erase(at);
+    if (system_.registry != nullptr) system_.registry->Forget(share->address());
     spdlog::info("pool={} share={} removed: no longer listed, and nothing lies on it",
                  options_.name, share->address());
   }
