@@ -318,12 +318,12 @@ absl::StatusOr<PoolStatus> EngineImpl::GetPool(const std::string& name) const {
   status.name = pool->options().name;
   status.options = pool->options();
   status.usable = pool->usable();
+  const ShareCapacity capacity = pool->capacity();
+  status.total_bytes = capacity.total_bytes;
+  status.available_bytes = capacity.available_bytes;
+  status.allocated_bytes = capacity.allocated_bytes;
   for (const PoolShareStatus& share : pool->Statuses()) {
     Catalog::ShareTotals totals = core_->catalog().TotalsOf(share.address);
-    const ShareCapacity& capacity = share.status.capacity;
-    status.total_bytes += capacity.total_bytes;
-    status.available_bytes += capacity.available_bytes;
-    status.allocated_bytes += capacity.allocated_bytes;
     status.provisioned_bytes += totals.provisioned_bytes;
     status.reserved_bytes += share.reserved_bytes;
     for (const auto& [state, count] : totals.by_state) status.volumes_by_state[state] += count;

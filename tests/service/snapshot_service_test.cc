@@ -141,6 +141,8 @@ TEST_F(PoolServiceTest, AcceptsAShareAsItIs) {
   const v1::Share& share = response.pool().shares(0);
   EXPECT_EQ(share.state(), v1::SHARE_STATE_ONLINE);
   EXPECT_NE(share.identity(), "");
+  EXPECT_THAT(share.same_file_system(),
+              ::testing::ElementsAre(response.pool().shares(1).address()));
   EXPECT_THAT(CALL(volumes_, CreateVolume, create, &created), Succeeds());
 }
 

@@ -190,6 +190,12 @@ TEST_F(ReplacedShareTest, RestartsAndCrashesAreNoOlderCatalog) {
   }
 }
 
+TEST_F(ReplacedShareTest, TheRoomOfOneFileSystemCountsOnce) {
+  const PoolStatus pool = Pool();
+  EXPECT_EQ(pool.total_bytes, pool.shares.at(0).share.status.capacity.total_bytes);
+  EXPECT_THAT(pool.shares.at(0).share.same_file_system, ::testing::ElementsAre(engine_.address(1)));
+}
+
 TEST_F(ReplacedShareTest, TheSameDirectoryListedTwiceServesOnce) {
   const std::string link = engine_.dir().File("again");
   fs::create_directory_symlink(engine_.directory(0), link);
