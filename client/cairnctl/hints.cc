@@ -59,6 +59,11 @@ constexpr Hint kHints[] = {
     {"INTERRUPTED", "nothing was changed: begin again"},
     {"WATCH_REVISION_TOO_OLD", "begin again without --from-revision"},
     {"SHARE_UNAVAILABLE", "it is tried again by itself; its state: cairnctl pool show"},
+    {"SHARE_REPLACED",
+     "bring the right share back, or take what lies there: cairnctl pool accept {share}"},
+    {"CATALOG_OLDER",
+     "restore the server's newer catalog, or take the share as it is: cairnctl pool accept "
+     "{share}"},
     {"POOL_UNAVAILABLE", "the state of its shares: cairnctl pool show {pool}"},
     {"CATALOG_UNAVAILABLE",
      "look at the disk with the server's state_path; it is tried again by itself"},

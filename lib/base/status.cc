@@ -64,6 +64,8 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kRevisionMismatch, "REVISION_MISMATCH", kAborted},
     ReasonEntry{Reason::kInterrupted, "INTERRUPTED", kAborted},
     ReasonEntry{Reason::kShareUnavailable, "SHARE_UNAVAILABLE", kUnavailable},
+    ReasonEntry{Reason::kShareReplaced, "SHARE_REPLACED", kUnavailable},
+    ReasonEntry{Reason::kCatalogOlder, "CATALOG_OLDER", kUnavailable},
     ReasonEntry{Reason::kHypervisorUnavailable, "HYPERVISOR_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kPoolUnavailable, "POOL_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kCatalogUnavailable, "CATALOG_UNAVAILABLE", kUnavailable},

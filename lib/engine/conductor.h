@@ -150,6 +150,7 @@ class Conductor {
   bool GoesOn(LiveOperation& op, const absl::Status& error);
   bool MayHaveEnded(const LiveOperation& op) const;
   absl::StatusOr<bool> HasWrittenMap(const LiveOperation& op) const;
+  absl::Status OrOutage(const LiveOperation& op, const absl::Status& error) const;
   bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
   absl::Status Undo(LiveOperation& op);
   void Conclude(const LivePtr& op);

@@ -218,7 +218,12 @@ void Conductor::Begin(LiveOperation& op, Transaction& records) {
 
 absl::Status Conductor::MakePlan(LiveOperation& op) {
   RETURN_IF_ERROR(FailPoint(op, "queued"));
-  ASSIGN_OR_RETURN(op.plan, op.work->MakePlan());
+  auto plan = op.work->MakePlan();
+  if (absl::IsNotFound(plan.status()) || absl::IsDataLoss(plan.status())) {
+    return OrOutage(op, plan.status());
+  }
+  RETURN_IF_ERROR(plan.status());
+  op.plan = *std::move(plan);
   return absl::OkStatus();
 }
 
@@ -365,7 +370,21 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   context.again = op.recovered || op.parked || op.undoing;
   op.changed = false;
   context.changed = &op.changed;
-  return RunStep(step, context);
+  absl::Status status = RunStep(step, context);
+  return status.ok() || absl::IsUnavailable(status) ? status : OrOutage(op, status);
+}
+
+// What a step misses may be all of its share: an outage then, not the loss of a file.
+absl::Status Conductor::OrOutage(const LiveOperation& op, const absl::Status& error) const {
+  for (const std::string& address : SharesOf(op)) {
+    auto share = core_->ShareAt(address);
+    if (!share.ok()) continue;
+    (*share)->RefreshCapacity().IgnoreError();  // the share keeps its own state
+    if (absl::Status usable = (*share)->CheckUsable(); !usable.ok()) {
+      return Annotate(usable, std::string(error.message()));
+    }
+  }
+  return error;
 }
 
 void Conductor::OnReceiving(const std::string& operation_id, ReceiverFn arrived) {

@@ -35,11 +35,15 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   core->tool_ = MakeQemuImageTool(
       o.processes, {.address_space_bytes = o.tool_address_space_bytes, .cpu_seconds = 0});
   core->strays_ = std::make_unique<StrayFiles>(o.files, core->catalog_.get(), o.clock);
+  core->shares_ = std::make_unique<CatalogShares>(
+      core->catalog_.get(), o.clock,
+      [core = core.get()](const std::string& address) { return core->ShareAt(address).ok(); });
+  const Share::System system{o.files, o.processes, o.mounts, core->shares_.get()};
   for (const PoolOptions& pool : o.pools) {
     auto [it, added] = core->pools_.try_emplace(pool.name);
     if (!added) return InvalidField("pools", "two pools have the same name", pool.name);
-    it->second = std::make_unique<Pool>(pool, Share::System{o.files, o.processes, o.mounts},
-                                        ProbeOptions{o.probe_period, o.probe_timeout});
+    it->second =
+        std::make_unique<Pool>(pool, system, ProbeOptions{o.probe_period, o.probe_timeout});
   }
   return core;
 }
@@ -268,9 +272,14 @@ void Core::Measure(VolumeRecord& volume) const {
 void Core::Account(const VolumePtr& before, const VolumePtr& after) const {
   if (before != nullptr) {
     if (auto share = ShareOf(*before); share.ok()) (*share)->AddAllocated(-before->file_bytes);
+    // It has left the share: the revision of that is at most this one.
+    if (after == nullptr || after->share != before->share) {
+      shares_->Changed(before->share, catalog_->revision());
+    }
   }
   if (after != nullptr) {
     if (auto share = ShareOf(*after); share.ok()) (*share)->AddAllocated(after->file_bytes);
+    shares_->Changed(after->share, after->revision);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "lib/catalog/catalog.h"
 #include "lib/chain/layer_plans.h"
 #include "lib/chain/step_runner.h"
+#include "lib/engine/catalog_shares.h"
 #include "lib/engine/engine.h"
 #include "lib/engine/record_clock.h"
 #include "lib/engine/retention.h"
@@ -89,6 +90,7 @@ class Core {
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<ImageTool> tool_;
   std::unique_ptr<StrayFiles> strays_;
+  std::unique_ptr<CatalogShares> shares_;
   std::map<std::string, std::unique_ptr<Pool>> pools_;
   Mutex between_mutex_;
   std::map<std::set<std::string>, std::unique_ptr<Executor>> between_

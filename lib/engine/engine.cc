@@ -83,6 +83,16 @@ class EngineImpl : public Engine {
   std::vector<std::string> PoolNames() const override;
   absl::StatusOr<PoolStatus> GetPool(const std::string& name) const override;
   void RescanPool(const std::string& name, std::function<void(absl::Status)> done) override;
+  void AcceptShare(const std::string& name, const std::string& address,
+                   std::function<void(absl::Status)> done) override {
+    auto pool = core_->PoolNamed(name);
+    if (!pool.ok()) return done(pool.status());
+    Share* share = (*pool)->FindShare(address);
+    if (share != nullptr) return share->Accept(std::move(done));
+    const std::string shown = address.substr(0, 80);
+    done(Error(Reason::kShareNotFound, fmt::format("the pool has no share \"{}\"", shown),
+               {{"share", shown}, {"pool", (*pool)->options().name}}));
+  }
 
   void StartImport(
       ImportVolumeRequest request, Caller caller,
@@ -333,12 +343,12 @@ absl::StatusOr<PoolStatus> EngineImpl::GetPool(const std::string& name) const {
   status.name = pool->options().name;
   status.options = pool->options();
   status.usable = pool->usable();
+  const ShareCapacity capacity = pool->capacity();
+  status.total_bytes = capacity.total_bytes;
+  status.available_bytes = capacity.available_bytes;
+  status.allocated_bytes = capacity.allocated_bytes;
   for (const PoolShareStatus& share : pool->Statuses()) {
     Catalog::ShareTotals totals = core_->catalog().TotalsOf(share.address);
-    const ShareCapacity& capacity = share.status.capacity;
-    status.total_bytes += capacity.total_bytes;
-    status.available_bytes += capacity.available_bytes;
-    status.allocated_bytes += capacity.allocated_bytes;
     status.provisioned_bytes += totals.provisioned_bytes;
     status.reserved_bytes += share.reserved_bytes;
     for (const auto& [state, count] : totals.by_state) status.volumes_by_state[state] += count;

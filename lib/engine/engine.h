@@ -184,6 +184,11 @@ class Engine {
   virtual absl::StatusOr<PoolStatus> GetPool(const std::string& name) const = 0;
   // Reads the shares file again and measures each share; answers when that is done.
   virtual void RescanPool(const std::string& name, std::function<void(absl::Status)> done) = 0;
+  // What lies on a share of the pool is the share from now on, and is what the catalog knows of it: for
+  // one that was replaced, or has seen a later catalog. Answers what the share says then.
+  // SHARE_NOT_FOUND.
+  virtual void AcceptShare(const std::string& pool, const std::string& address,
+                           std::function<void(absl::Status)> done) = 0;
 
   // ---- content
 

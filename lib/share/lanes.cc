@@ -56,6 +56,12 @@ void Lanes::Abandon(const absl::Status& why) {
   });
 }
 
+void Lanes::AbandonWork(const absl::Status& why) {
+  Tell([this, why] {
+    for (Executor* lane : {&fast_, &bulk_, &quiet_}) lane->Abandon(why);
+  });
+}
+
 void Lanes::Tell(std::function<void()> tell) {
   // Refused only while shutting down, which tells everybody.
   telling_.Submit({.run = [tell = std::move(tell)](const absl::Status&) { tell(); }}).IgnoreError();

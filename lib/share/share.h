@@ -3,6 +3,7 @@
 #ifndef CAIRN_LIB_SHARE_SHARE_H_
 #define CAIRN_LIB_SHARE_SHARE_H_
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "lib/share/mounter.h"
 #include "lib/share/owner_lock.h"
 #include "lib/share/share_health.h"
+#include "lib/share/share_identity.h"
 #include "lib/share/share_status.h"
 #include "lib/share/shares_file.h"
 
@@ -75,6 +77,10 @@ class Share {
   // what is known, so that probes of a dead server take one thread, not all.
   absl::Status Probe();
 
+  // Takes what lies there as the share from now on, whatever is recorded of it, and probes it; on the
+  // probe lane. `done` gets what the probe found.
+  void Accept(std::function<void(absl::Status)> done);
+
   // Asks for the physical figures again (blocking, one statvfs). To be called by work that really
   // allocated, before it gives its reservation back: until the next probe the figures would show
   // the room that it took as free.
@@ -103,6 +109,10 @@ class Share {
   absl::Status EnsureMounted();
   // What it can do by itself, when it is not known yet; a problem that leaves it usable in `report`.
   absl::Status ExamineWriting(ProbeReport& report);
+  // With the lock on it: what is to be known of it, and left on it.
+  absl::Status Settle(ProbeReport& report);
+  // The last mark, when all work on it has ended.
+  void LeaveMark(absl::Duration grace);
   void SetUnreachable(const absl::Status& error);
   Task Guarded(Task task, std::optional<Lane> lane) const;
   // Tasks that wait for the mount.
@@ -122,7 +132,9 @@ class Share {
   };
   const std::shared_ptr<Held> held_ = std::make_shared<Held>();
   Mounter mounter_;
-  OwnerLock owner_;  // used by probes, and after them
+  OwnerLock owner_;                                         // used by probes, and after them
+  ShareIdentity identity_;                                  // likewise
+  std::atomic<ShareTerms> terms_{ShareTerms::kAsRecorded};  // of the next probe
   CancelSource stop_;
   Mutex measure_mutex_;  // one walk at a time
   mutable Mutex mutex_;

@@ -78,6 +78,10 @@ class FakeEngine : public Engine {
   void RescanPool(const std::string&, std::function<void(absl::Status)> done) override {
     done(Nothing());
   }
+  void AcceptShare(const std::string&, const std::string&,
+                   std::function<void(absl::Status)> done) override {
+    done(Nothing());
+  }
   void StartImport(
       ImportVolumeRequest, Caller,
       std::function<void(absl::StatusOr<std::unique_ptr<ImportSession>>)> done) override {
