@@ -223,7 +223,7 @@ void Campaign::Run(const CampaignCase& fault) {
   Stage stage(engine_.get());
   const Request request = kind_.prepare(stage);
   const std::string before = stage.Look();
-  const bool lasts = fault.mode == FaultMode::kForAWhile || fault.mode == FaultMode::kUntilRestart;
+  const bool lasts = Lasts(fault.mode);
   const bool restarts =
       fault.mode == FaultMode::kUntilRestart || fault.mode == FaultMode::kAtRestart;
   Inject(fault);
