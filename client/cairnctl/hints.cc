@@ -48,7 +48,6 @@ constexpr Hint kHints[] = {
     {"SHARE_OWNED", "another server works on that share: {owner}"},
     {"OPERATION_NOT_CANCELLABLE", "wait for its end: cairnctl operation wait {operation}"},
     {"OPERATION_NOT_PARKED", "see what it does: cairnctl operation show {operation}"},
-    {"CATALOG_OLDER", "restore the newer catalog; nothing was overwritten"},
     {"TOOL_MISSING", "on the server: apt-get install {package}"},
     {"PATH_FORBIDDEN", "put the image into one of the directories that the configuration allows"},
     {"NO_SPACE", "see what there is: cairnctl pool show"},

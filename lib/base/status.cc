@@ -43,7 +43,6 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kVolumeInUse, "VOLUME_IN_USE", kFailedPrecondition},
     ReasonEntry{Reason::kVolumeHasSnapshots, "VOLUME_HAS_SNAPSHOTS", kFailedPrecondition},
     ReasonEntry{Reason::kSnapshotNotNewest, "SNAPSHOT_NOT_NEWEST", kFailedPrecondition},
-    ReasonEntry{Reason::kCatalogOlder, "CATALOG_OLDER", kFailedPrecondition},
     ReasonEntry{Reason::kSnapshotsDisabled, "SNAPSHOTS_DISABLED", kFailedPrecondition},
     ReasonEntry{Reason::kBackingFileShared, "BACKING_FILE_SHARED", kFailedPrecondition},
     ReasonEntry{Reason::kImageUnsafe, "IMAGE_UNSAFE", kFailedPrecondition},

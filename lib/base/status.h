@@ -45,7 +45,6 @@ enum class Reason {
   kVolumeInUse,              // FAILED_PRECONDITION; metadata: attachment, instance
   kVolumeHasSnapshots,       // FAILED_PRECONDITION; metadata: snapshots
   kSnapshotNotNewest,        // FAILED_PRECONDITION; metadata: newer
-  kCatalogOlder,             // FAILED_PRECONDITION: the share knows of changes that the catalog lacks
   kSnapshotsDisabled,        // FAILED_PRECONDITION
   kBackingFileShared,        // FAILED_PRECONDITION: another file also uses it
   kImageUnsafe,              // FAILED_PRECONDITION: points outside its chain, or is no plain file
