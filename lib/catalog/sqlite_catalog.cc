@@ -16,7 +16,7 @@
 #include <thread>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
@@ -356,7 +356,8 @@ class SqliteCatalog : public Catalog {
     MutexLock lock(&mutex_);
     if (trouble_.has_value()) return;
     spdlog::error("the catalog is read only until it was written anew: {}", Describe(why));
-    const std::string since = absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone());
+    const std::string since =
+        absl::FormatTime(absl::RFC3339_sec, Clock::System()->Now(), absl::UTCTimeZone());
     trouble_.emplace();
     trouble_->told =
         Error(Reason::kCatalogUnavailable,
