@@ -38,6 +38,10 @@ v1::Share ShareToProto(const PoolStatus::ShareEntry& entry) {
   capacity->set_provisioned_bytes(entry.provisioned_bytes);
   capacity->set_reserved_bytes(entry.share.reserved_bytes);
   proto.set_volume_count(entry.volumes);
+  proto.set_identity(status.identity);
+  for (const std::string& address : entry.share.same_file_system) {
+    proto.add_same_file_system(address);
+  }
   return proto;
 }
 

@@ -70,6 +70,20 @@ absl::Status StartRescanPool(Engine* engine, const v1::RescanPoolRequest& reques
   return absl::OkStatus();
 }
 
+absl::Status StartAcceptShare(Engine* engine, const v1::AcceptShareRequest& request,
+                              const std::shared_ptr<UnaryCall<v1::AcceptShareResponse>>& call) {
+  call->Note("pool", request.pool());
+  call->Note("share", request.share());
+  if (request.share().empty()) return InvalidField("share", "is required");
+  engine->AcceptShare(request.pool(), request.share(),
+                      [engine, call, name = request.pool()](absl::Status status) {
+                        if (!call->open()) return;
+                        if (!status.ok()) return call->Reply(std::move(status));
+                        call->Reply(PoolResponse<v1::AcceptShareResponse>(*engine, name));
+                      });
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* PoolService::ListPools(grpc::CallbackServerContext* context,
@@ -92,6 +106,14 @@ grpc::ServerUnaryReactor* PoolService::RescanPool(grpc::CallbackServerContext* c
   // As slow as the shares are large.
   return ServeUnary(services_, {"PoolService.RescanPool", CallKind::kWait}, context, request,
                     response, StartRescanPool);
+}
+
+grpc::ServerUnaryReactor* PoolService::AcceptShare(grpc::CallbackServerContext* context,
+                                                   const v1::AcceptShareRequest* request,
+                                                   v1::AcceptShareResponse* response) {
+  // As slow as mounting the share.
+  return ServeUnary(services_, {"PoolService.AcceptShare", CallKind::kWait}, context, request,
+                    response, StartAcceptShare);
 }
 
 }  // namespace cairn

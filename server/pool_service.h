@@ -20,6 +20,9 @@ class PoolService final : public v1::PoolService::CallbackService {
   grpc::ServerUnaryReactor* RescanPool(grpc::CallbackServerContext* context,
                                        const v1::RescanPoolRequest* request,
                                        v1::RescanPoolResponse* response) override;
+  grpc::ServerUnaryReactor* AcceptShare(grpc::CallbackServerContext* context,
+                                        const v1::AcceptShareRequest* request,
+                                        v1::AcceptShareResponse* response) override;
 
  private:
   ServiceContext* const services_;

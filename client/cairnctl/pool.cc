@@ -1,4 +1,6 @@
 // cairnctl pool.
+#include <fmt/format.h>
+
 #include "cairnctl/commands.h"
 #include "cairnctl/show.h"
 
@@ -8,6 +10,11 @@ namespace {
 struct NoArgs {};
 struct PoolArgs {
   std::string pool;
+};
+struct AcceptArgs {
+  std::string share;
+  std::string pool;
+  bool yes = false;
 };
 
 absl::Status RunList(Session* session, const NoArgs&) {
@@ -35,7 +42,7 @@ absl::Status ShowPool(Session* session, const absl::StatusOr<v1::Pool>& pool) {
   if (session->globals.quiet) {
     Print(pool->name() + "\n");
   } else if (session->table()) {
-    Print(PoolDetails(*pool, std::chrono::system_clock::now()));
+    Print(PoolDetails(*pool, WallTime()));
   } else {
     session->PrintMessage(*pool);
   }
@@ -55,6 +62,20 @@ absl::Status RunRescan(Session* session, const PoolArgs& args) {
   // A walk through a large share takes longer than other calls.
   if (!options.timeout.has_value()) options.timeout = std::chrono::hours(1);
   return ShowPool(session, (*client)->RescanPool(args.pool, options));
+}
+
+absl::Status RunAccept(Session* session, const AcceptArgs& args) {
+  const std::string question = fmt::format(
+      "Take what lies on {} now as that share? If its file system is merely not mounted, mount it "
+      "instead.",
+      args.share);
+  if (!Confirm(args.yes, question)) return absl::CancelledError("not accepted");
+  const auto client = session->GetClient();
+  if (!client.ok()) return client.status();
+  v1::AcceptShareRequest request;
+  request.set_pool(args.pool);
+  request.set_share(args.share);
+  return ShowPool(session, (*client)->AcceptShare(request, session->call_options()));
 }
 
 }  // namespace
@@ -78,6 +99,18 @@ void AddPoolCommands(CLI::App* app, Session* session) {
   verb->add_option("pool", rescan->pool, "Its name; the default pool by default")
       ->type_name(kPoolType);
   OnRun(verb, session, rescan, RunRescan);
+
+  auto accept = std::make_shared<AcceptArgs>();
+  verb =
+      AddVerb(pool, "accept",
+              "Take a share as it is, when \"pool show\" says that it was replaced, or has seen a "
+              "later catalog",
+              {"pool accept filer:/export", "pool accept --yes --pool fast file:///srv/volumes"});
+  verb->add_option("share", accept->share, "Its address")->required()->type_name("ADDRESS");
+  verb->add_option("--pool", accept->pool, "Its pool; the default pool by default")
+      ->type_name(kPoolType);
+  AddYes(verb, &accept->yes);
+  OnRun(verb, session, accept, RunAccept);
 }
 
 }  // namespace cairn::cairnctl

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <google/protobuf/util/time_util.h>
 
+#include <set>
+
 #include "cairnctl/names.h"
 #include "cairnctl/show_text.h"
 #include "cairnctl/table.h"
@@ -25,6 +27,20 @@ std::string Abilities(const v1::ShareCapabilities& capabilities) {
     words += (words.empty() ? "" : ",") + std::string(word);
   }
   return words;
+}
+
+// The shares whose room is one room.
+std::string SameFileSystems(const v1::Pool& pool) {
+  std::string text;
+  std::set<std::string> told;
+  for (const v1::Share& share : pool.shares()) {
+    if (share.same_file_system_size() == 0 || told.count(share.address()) != 0) continue;
+    told.insert(share.same_file_system().begin(), share.same_file_system().end());
+    text += fmt::format("  on one file system, whose room counts once: {}", share.address());
+    for (const std::string& other : share.same_file_system()) text += ", " + other;
+    text += '\n';
+  }
+  return text;
 }
 
 std::string ShareTable(const v1::Pool& pool, SystemTime now) {
@@ -50,7 +66,7 @@ std::string ShareTable(const v1::Pool& pool, SystemTime now) {
          FormatSize(share.capacity().total_bytes()), FormatSize(share.capacity().allocated_bytes()),
          share.nfs_version(), probe, Abilities(share.capabilities()), share.last_error()});
   }
-  return "\nshares:\n" + table.Render(2);
+  return "\nshares:\n" + table.Render(2) + SameFileSystems(pool);
 }
 
 std::string VolumeCounts(const v1::Pool& pool) {

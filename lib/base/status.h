@@ -45,14 +45,16 @@ enum class Reason {
   kVolumeInUse,              // FAILED_PRECONDITION; metadata: attachment, instance
   kVolumeHasSnapshots,       // FAILED_PRECONDITION; metadata: snapshots
   kSnapshotNotNewest,        // FAILED_PRECONDITION; metadata: newer
+  kCatalogOlder,             // FAILED_PRECONDITION: the share knows of changes that the catalog lacks
   kSnapshotsDisabled,        // FAILED_PRECONDITION
   kBackingFileShared,        // FAILED_PRECONDITION: another file also uses it
-  kImageUnsafe,              // FAILED_PRECONDITION: a header that points outside its chain
+  kImageUnsafe,              // FAILED_PRECONDITION: points outside its chain, or is no plain file
   kImageMismatch,            // FAILED_PRECONDITION: format or size is not the recorded one
   kShareNotWritable,         // FAILED_PRECONDITION
   kShareOwned,               // FAILED_PRECONDITION: another server owns it
   kOperationNotCancellable,  // FAILED_PRECONDITION
   kOperationNotWaiting,      // FAILED_PRECONDITION: no consumer's answer is awaited
+  kOperationNotParked,       // FAILED_PRECONDITION: nothing is in its way
   kHypervisorMismatch,       // FAILED_PRECONDITION: no such disk, or other files open
   kHypervisorFailed,         // FAILED_PRECONDITION: it refused, or its job failed
   kToolMissing,            // FAILED_PRECONDITION: qemu-img, mount.nfs ...; metadata: tool, package
@@ -64,6 +66,8 @@ enum class Reason {
   kRevisionMismatch,       // ABORTED
   kInterrupted,            // ABORTED: the server stopped and this cannot be resumed
   kShareUnavailable,       // UNAVAILABLE; metadata: share, since
+  kShareReplaced,          // UNAVAILABLE: another one lies there; metadata: share, expected, found
+  kCatalogOlder,           // UNAVAILABLE: the share has seen a later state of the catalog
   kHypervisorUnavailable,  // UNAVAILABLE; metadata: address
   kPoolUnavailable,        // UNAVAILABLE: no share of the pool can be used
   kCatalogUnavailable,     // UNAVAILABLE; metadata: since: the server's records are read only
@@ -77,6 +81,7 @@ enum class Reason {
   kChainCorrupt,           // DATA_LOSS: loop, missing file, wrong backing
   kImageCorrupt,           // DATA_LOSS: a qcow2 header that cannot be right
   kIoError,                // DATA_LOSS: EIO on a file
+  kAbandoned,              // DATA_LOSS: an administrator has abandoned it half-way
   kToolFailed,             // INTERNAL: a child process failed; metadata: tool
 };
 

@@ -114,6 +114,11 @@ class Catalog {
 
   // The highest revision so far. None is given out twice: after a crash some are left out.
   virtual int64_t revision() const = 0;
+  // The last revision that was found on the disk when this was opened: what a crash may have given out
+  // and lost is not in it.
+  virtual int64_t loaded_revision() const = 0;
+  // A power failure takes back nothing up to this one; it may be behind what is on the disk.
+  virtual int64_t durable_revision() const = 0;
   // Changes after `revision`, in order, at most `count_max`. OUT_OF_RANGE (WATCH_REVISION_TOO_OLD)
   // when they are no longer kept.
   virtual absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision,

@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <map>
@@ -67,7 +68,9 @@ class SqliteCatalog : public Catalog {
         look_ups_(std::move(parts.look_ups)),
         lists_(std::move(parts.lists)),
         operations_(index_.get(), look_ups_.get(), lists_.get()),
-        id_(store_->seal().id) {
+        id_(store_->seal().id),
+        loaded_revision_(store_->loaded_revision()),
+        durable_revision_(loaded_revision_) {
     FollowStore();
     writer_ = std::thread([this] { Run(); });
   }
@@ -171,6 +174,8 @@ class SqliteCatalog : public Catalog {
     return index_->VolumesOn(share);
   }
   int64_t revision() const override { return index_->revision(); }
+  int64_t loaded_revision() const override { return loaded_revision_; }
+  int64_t durable_revision() const override { return durable_revision_; }
   absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision,
                                                          int count_max) const override {
     return index_->ChangesAfter(revision, count_max);
@@ -314,6 +319,7 @@ class SqliteCatalog : public Catalog {
     SqliteStore::Written written = store_->Write(batch->accepted);
     switch (written.outcome) {
       case SqliteStore::Outcome::kDone:
+        durable_revision_ = store_->synced_revision();
         for (const Changes& changes : batch->accepted) index_->Publish(changes);
         break;
       case SqliteStore::Outcome::kNothing:
@@ -406,6 +412,7 @@ class SqliteCatalog : public Catalog {
     store->GoOnFrom(seal);
     store_->Abandon();
     store_ = std::move(store);
+    durable_revision_ = store_->synced_revision();
     mark_->Durable(seal.commits, seal.chain);
     FollowStore();
     return absl::OkStatus();
@@ -441,6 +448,8 @@ class SqliteCatalog : public Catalog {
   const std::unique_ptr<StoredOperations> look_ups_, lists_;
   const Operations operations_;
   const std::string id_;
+  const int64_t loaded_revision_;
+  std::atomic<int64_t> durable_revision_;
   Batch in_doubt_;  // as store_
 
   mutable Mutex mutex_;

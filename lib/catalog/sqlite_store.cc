@@ -123,6 +123,7 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index, Damage* damage) {
   damage->Stop(&loaded);
   RETURN_IF_ERROR(CheckRevisions(loaded));
   // After a crash: those that were given out last may be lost, and must not be given out again.
+  loaded_revision_ = seal_.revision;
   if (seal_.closed_revision != seal_.revision) seal_.revision += kUnsyncedRevisions;
   synced_revision_ = loaded.revision = seal_.revision;
   index->Load(loaded, seal_.volume_revision);

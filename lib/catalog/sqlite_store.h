@@ -44,6 +44,10 @@ class SqliteStore {
 
   // As of the last commit.
   const Seal& seal() const { return seal_; }
+  // The last revision that was found on the disk.
+  int64_t loaded_revision() const { return loaded_revision_; }
+  // The last that is known to be on the disk.
+  int64_t synced_revision() const { return synced_revision_; }
   // From here on the catalog has another history than any copy of it.
   absl::Status BeginTimeline();
 
@@ -97,6 +101,7 @@ class SqliteStore {
   Seal seal_;
   bool changed_ = false;  // since it was opened
   bool abandoned_ = false;
+  int64_t loaded_revision_ = 0;
   int64_t synced_revision_ = 0;  // the last that is known to be on the disk
 };
 

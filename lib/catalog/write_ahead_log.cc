@@ -96,7 +96,7 @@ absl::Status WriteAheadLog::Committed(const Place& place, bool synced) {
     if (synced) {
       unsynced_since_.reset();
     } else if (!unsynced_since_.has_value()) {
-      unsynced_since_ = std::chrono::steady_clock::now();
+      unsynced_since_ = MonotonicTime::Now();
       wake = !looks_again_;
     }
   }
@@ -154,10 +154,11 @@ bool WriteAheadLog::Await() {
       wanted_.Wait(&mutex_);
       continue;
     }
-    const auto left = *unsynced_since_ + unsynced_max_ - std::chrono::steady_clock::now();
-    if (left <= left.zero()) return true;
+    const absl::Duration left =
+        *unsynced_since_ + absl::FromChrono(unsynced_max_) - MonotonicTime::Now();
+    if (left <= absl::ZeroDuration()) return true;
     looks_again_ = true;
-    wanted_.WaitFor(&mutex_, absl::FromChrono(left));
+    wanted_.WaitFor(&mutex_, left);
     looks_again_ = false;
   }
   return false;

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/catalog/sqlite_database.h"
 #include "lib/os/file_system.h"
@@ -70,7 +71,7 @@ class WriteAheadLog {
   Mutex mutex_;
   CondVar wanted_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;
-  std::optional<std::chrono::steady_clock::time_point> unsynced_since_ ABSL_GUARDED_BY(mutex_);
+  std::optional<MonotonicTime> unsynced_since_ ABSL_GUARDED_BY(mutex_);
   Place last_ ABSL_GUARDED_BY(mutex_);
   CondVar sync_ended_;
   bool syncing_ ABSL_GUARDED_BY(mutex_) = false;  // the thread is

@@ -108,6 +108,16 @@ absl::StatusOr<std::vector<std::string>> ListChainFiles(FileSystem& files,
   return names;
 }
 
+absl::Status CheckOnlyName(std::string_view volume_id, const ChainLink& link) {
+  if (link.image.links <= 1) return absl::OkStatus();
+  return Error(
+      Reason::kImageUnsafe,
+      fmt::format("{} is a hard link: it has {} names, and the file of the others would be "
+                  "changed too; copy it, or remove them",
+                  link.file, link.image.links),
+      {{"volume", std::string(volume_id)}, {"file", link.file}});
+}
+
 absl::Status CheckOnlyUser(FileSystem& files, const std::string& directory,
                            std::string_view volume_id, const std::string& base,
                            const std::string& user, const std::vector<std::string>& others) {

@@ -107,12 +107,15 @@ void Import::Open(ImportVolumeRequest request, Caller caller, OpenedFn once) {
 }
 
 void Import::OpenOnLane(const ReceiveContentStep& step, const OpenedFn& done) {
-  auto directory = core_->DirectoryOf(step.share);
-  auto content = !directory.ok()
-                     ? absl::StatusOr<std::unique_ptr<ImageContent>>(directory.status())
-                     : OpenImageContent(&core_->processes(), {.path = *directory + "/" + step.file,
-                                                              .format = BaseFileFormat(step.format),
-                                                              .writable = true});
+  const auto open = [&]() -> absl::StatusOr<std::unique_ptr<ImageContent>> {
+    ASSIGN_OR_RETURN(std::string directory, core_->DirectoryOf(step.share));
+    const std::string path = directory + "/" + step.file;
+    RETURN_IF_ERROR(CheckWritableInPlace(core_->files(), path));
+    return OpenImageContent(
+        &core_->processes(),
+        {.path = path, .format = BaseFileFormat(step.format), .writable = true});
+  };
+  auto content = open();
   if (!content.ok()) {
     Drop();
     return done(content.status());
@@ -227,7 +230,7 @@ void Import::Finish(ContentTotal total, OperationCallback once) {
       if (self->idle_timer_ != 0) self->timer_->Cancel(self->idle_timer_);
     }
     self->conductor_->ContentComplete(self->operation_id_);
-    self->conductor_->watchers().Wait(self->operation_id_, absl::InfiniteFuture(), done);
+    self->conductor_->watchers().Wait(self->operation_id_, MonotonicTime::InfiniteFuture(), done);
   };
   // Whether all of it has reached the share is not known: asking for the operation tells.
   task.abandoned = [done](const absl::Status& why) { done(why); };

@@ -35,7 +35,7 @@ absl::StatusOr<ScanReport> ScanShare(
       expected.insert(volume->chain.begin(), volume->chain.end());
     }
   }
-  const absl::Time began = core.clock().Now();
+  const MonotonicTime began = core.clock().Monotonic();
   ASSIGN_OR_RETURN(std::vector<std::string> names, core.files().List(share.directory()));
   core.strays().Learn(share.address(), names, began);
   std::sort(names.begin(), names.end());
@@ -45,7 +45,12 @@ absl::StatusOr<ScanReport> ScanShare(
   for (const std::string& name : names) {
     if (std::string operation = OperationOfTemporary(name); !operation.empty()) {
       if (running(operation)) continue;
-      RETURN_IF_ERROR(core.files().Remove(share.directory() + "/" + name));
+      absl::Status removed = core.files().Remove(share.directory() + "/" + name);
+      if (HasReason(removed, Reason::kImageUnsafe)) {  // a stranger's directory of that name
+        report.unknown.push_back(name);
+        continue;
+      }
+      RETURN_IF_ERROR(removed);
       report.swept.push_back(name);
       continue;
     }

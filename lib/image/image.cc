@@ -38,6 +38,7 @@ absl::StatusOr<ImageInfo> Inspect(File& file, const std::string& name, FileForma
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
   info.file_bytes = stat.size_bytes;
   info.physical_bytes = stat.physical_bytes;
+  info.links = stat.links;
   if (format == FileFormat::kRaw) {
     info.virtual_size = stat.size_bytes;
     return info;

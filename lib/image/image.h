@@ -21,6 +21,7 @@ struct ImageInfo {
   int64_t virtual_size = 0;    // raw: the apparent size
   int64_t physical_bytes = 0;  // what it takes on the share
   int64_t file_bytes = 0;      // apparent size of the file
+  uint64_t links = 1;          // how many names the file has
   std::string backing_file;    // empty: none
   std::string backing_format;  // "raw", "qcow2"; empty: not recorded in the header
   bool dirty = false;

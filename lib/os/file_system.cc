@@ -16,6 +16,7 @@
 
 #include "lib/base/status.h"
 #include "lib/os/file_error.h"
+#include "lib/os/own_file.h"
 #include "lib/os/shared_sync.h"
 #include "lib/os/unique_fd.h"
 
@@ -33,6 +34,7 @@ FileStat ToFileStat(const struct stat& st) {
   result.physical_bytes = int64_t{st.st_blocks} * 512;
   result.is_regular = S_ISREG(st.st_mode);
   result.is_directory = S_ISDIR(st.st_mode);
+  result.links = st.st_nlink;
   result.mode = st.st_mode & kPermissionBits;
   result.uid = st.st_uid;
   result.gid = st.st_gid;
@@ -217,30 +219,13 @@ int OpenFlags(OpenMode mode) {
       return O_RDWR;
     case OpenMode::kCreate:
       return O_RDWR | O_CREAT | O_EXCL;
-    case OpenMode::kCreateNew:
-      return O_RDWR | O_CREAT | O_TRUNC;
+    case OpenMode::kCreateNew:  // emptied when it is known to be ours
+      return O_RDWR | O_CREAT;
   }
   return O_RDONLY;
 }
 
 bool Creates(OpenMode mode) { return mode == OpenMode::kCreate || mode == OpenMode::kCreateNew; }
-
-// A symbolic link, device or FIFO where a file of ours should be was put there by somebody else.
-absl::Status NotRegular(int error_number, const std::string& path) {
-  return Error(Reason::kImageUnsafe, fmt::format("open {}: not a regular file", path),
-               {{"path", path}, {"errno", strerrorname_np(error_number)}});
-}
-
-absl::Status OpenError(int error_number, const std::string& path) {
-  switch (error_number) {
-    case ELOOP:   // a symbolic link
-    case EISDIR:  // a directory, for writing
-    case ENXIO:   // a socket
-      return NotRegular(error_number, path);
-    default:
-      return FileError(error_number, "open", path);
-  }
-}
 
 class PosixFileSystem : public FileSystem {
  public:
@@ -260,16 +245,13 @@ class PosixFileSystem : public FileSystem {
 
 absl::StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& path,
                                                             OpenMode mode) {
-  // O_NONBLOCK: a FIFO must not hold the thread until it is recognised below. To a regular file it
-  // means nothing (open(2)).
-  int flags = OpenFlags(mode) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-  UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), flags, kNewFileMode); }));
-  if (!fd.valid()) return OpenError(errno, path);
   struct stat st;
-  if (RetryOnEintr([&] { return fstat(fd.get(), &st); }) != 0) {
-    return FileError(errno, "fstat", path);
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenRegular(path, OpenFlags(mode), kNewFileMode, &st));
+  if (mode != OpenMode::kRead) RETURN_IF_ERROR(CheckOwnFile("open", path, st));
+  if (mode == OpenMode::kCreateNew && (st.st_size != 0 || st.st_blocks != 0) &&
+      RetryOnEintr([&] { return ftruncate(fd.get(), 0); }) != 0) {
+    return FileError(errno, "ftruncate", path);
   }
-  if (!S_ISREG(st.st_mode)) return NotRegular(S_ISDIR(st.st_mode) ? EISDIR : EINVAL, path);
   mode_t permissions = st.st_mode & kPermissionBits;
   if (Creates(mode) && permissions != kNewFileMode) {
     if (RetryOnEintr([&] { return fchmod(fd.get(), kNewFileMode); }) != 0) {
@@ -281,15 +263,19 @@ absl::StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& p
 }
 
 absl::StatusOr<FileStat> PosixFileSystem::Stat(const std::string& path) {
+  ASSIGN_OR_RETURN(const PathAt at, ResolvePath(path));
   struct stat st;
-  if (RetryOnEintr([&] { return lstat(path.c_str(), &st); }) != 0) {
+  if (RetryOnEintr([&] { return fstatat(at.at(), at.name(), &st, AT_SYMLINK_NOFOLLOW); }) != 0) {
     return FileError(errno, "stat", path);
   }
   return ToFileStat(st);
 }
 
 absl::Status PosixFileSystem::Rename(const std::string& from, const std::string& to) {
-  if (RetryOnEintr([&] { return rename(from.c_str(), to.c_str()); }) != 0) {
+  ASSIGN_OR_RETURN(const PathAt at, ResolvePath(from));
+  ASSIGN_OR_RETURN(const PathAt to_at, ResolvePath(to));
+  if (RetryOnEintr([&] { return renameat(at.at(), at.name(), to_at.at(), to_at.name()); }) != 0) {
+    if (errno == EISDIR) return NotRegular("rename to", to, S_IFDIR);
     return ErrnoError(errno, fmt::format("rename {} to {}", from, to),
                       {{"path", from}, {"to", to}});
   }
@@ -297,7 +283,11 @@ absl::Status PosixFileSystem::Rename(const std::string& from, const std::string&
 }
 
 absl::Status PosixFileSystem::Remove(const std::string& path) {
-  if (RetryOnEintr([&] { return unlink(path.c_str()); }) != 0 && errno != ENOENT) {
+  auto at = ResolvePath(path);
+  if (absl::IsNotFound(at.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(at.status());
+  if (RetryOnEintr([&] { return unlinkat(at->at(), at->name(), 0); }) != 0 && errno != ENOENT) {
+    if (errno == EISDIR) return NotRegular("unlink", path, S_IFDIR);
     return FileError(errno, "unlink", path);
   }
   return absl::OkStatus();
@@ -306,26 +296,27 @@ absl::Status PosixFileSystem::Remove(const std::string& path) {
 // Many make files in one directory at the same time.
 absl::Status PosixFileSystem::SyncDirectory(const std::string& path) {
   return directory_syncs_.Run(path, [&]() -> absl::Status {
-    UniqueFd fd(
-        RetryOnEintr([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-    if (!fd.valid()) return FileError(errno, "open", path);
+    ASSIGN_OR_RETURN(const UniqueFd fd, OpenDirectory(path));
     if (RetryOnEintr([&] { return fsync(fd.get()); }) != 0) return FileError(errno, "fsync", path);
     return absl::OkStatus();
   });
 }
 
 // To open is what close-to-open consistency asks of the server about: the NFS client gets the
-// directory's attributes then, and forgets its names when they have changed.
+// directory's attributes then, and forgets its names when they have changed. By its own name: of
+// "path/." the kernel does not ask.
 absl::Status PosixFileSystem::RefreshDirectory(const std::string& path) {
-  // By its own name: of "path/." the kernel does not ask.
-  UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  return fd.valid() ? absl::OkStatus() : FileError(errno, "open", path);
+  return OpenDirectory(path).status();
 }
 
 absl::Status PosixFileSystem::MakeDirectories(const std::string& path) {
   // Symbolic links in a configured directory are the operator's, so they are followed.
+  const int follow = IsPrivateDirectory(path) ? AT_SYMLINK_NOFOLLOW : 0;
+  const auto look = [&](struct stat* st) {
+    return RetryOnEintr([&] { return fstatat(AT_FDCWD, path.c_str(), st, follow); });
+  };
   struct stat st;
-  if (RetryOnEintr([&] { return stat(path.c_str(), &st); }) == 0) {
+  if (look(&st) == 0) {
     return S_ISDIR(st.st_mode) ? absl::OkStatus() : FileError(ENOTDIR, "mkdir", path);
   }
   if (errno != ENOENT) return FileError(errno, "stat", path);
@@ -337,7 +328,7 @@ absl::Status PosixFileSystem::MakeDirectories(const std::string& path) {
   if (RetryOnEintr([&] { return mkdir(path.c_str(), kNewDirectoryMode); }) != 0) {
     // Somebody else may have made it meanwhile.
     const int error_number = errno;
-    bool made = error_number == EEXIST && stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+    bool made = error_number == EEXIST && look(&st) == 0 && S_ISDIR(st.st_mode);
     return made ? absl::OkStatus() : FileError(error_number, "mkdir", path);
   }
   if (RetryOnEintr([&] { return chmod(path.c_str(), kNewDirectoryMode); }) != 0) {
@@ -347,8 +338,10 @@ absl::Status PosixFileSystem::MakeDirectories(const std::string& path) {
 }
 
 absl::StatusOr<std::vector<std::string>> PosixFileSystem::List(const std::string& path) {
-  std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenDirectory(path));
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(fdopendir(fd.get()), closedir);
   if (directory == nullptr) return FileError(errno, "opendir", path);
+  fd.Release();  // the stream's now
   std::vector<std::string> names;
   while (true) {
     errno = 0;
@@ -398,6 +391,11 @@ FileSystem* FileSystem::Posix() {
   return files;
 }
 
+absl::Status CheckWritableInPlace(FileSystem& files, const std::string& path) {
+  ASSIGN_OR_RETURN(const auto file, files.Open(path, OpenMode::kReadWrite));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ReadWholeFile(FileSystem& files, const std::string& path,
                                           int64_t max_bytes) {
   constexpr int64_t kPieceMin = 64 << 10;  // files of /proc have no size
@@ -420,14 +418,27 @@ absl::StatusOr<std::string> ReadWholeFile(FileSystem& files, const std::string& 
 
 absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
                          std::string_view content) {
-  std::string temporary = options.directory + "/" + options.temporary;
-  absl::Status status = WriteDurably(files, temporary, options, content);
-  if (status.ok()) status = files.Rename(temporary, options.directory + "/" + options.name);
+  const std::string temporary = options.directory + "/" + options.temporary;
+  RETURN_IF_ERROR(PrepareFile(files, options, content));
+  absl::Status status = files.Rename(temporary, options.directory + "/" + options.name);
   if (!status.ok()) {
-    // The first error is the one to report.
-    files.Remove(temporary).IgnoreError();
+    files.Remove(temporary).IgnoreError();  // the first error is the one to report
     return status;
   }
+  return files.SyncDirectory(options.directory);
+}
+
+absl::Status PrepareFile(FileSystem& files, const ReplaceFileOptions& options,
+                         std::string_view content) {
+  const std::string temporary = options.directory + "/" + options.temporary;
+  absl::Status status = WriteDurably(files, temporary, options, content);
+  if (!status.ok()) files.Remove(temporary).IgnoreError();  // the first error is the one to report
+  return status;
+}
+
+absl::Status PublishFile(FileSystem& files, const ReplaceFileOptions& options) {
+  RETURN_IF_ERROR(files.Rename(options.directory + "/" + options.temporary,
+                               options.directory + "/" + options.name));
   return files.SyncDirectory(options.directory);
 }
 

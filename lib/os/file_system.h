@@ -26,7 +26,8 @@ struct FileStat {
   int64_t physical_bytes = 0;  // st_blocks x 512
   bool is_regular = false;
   bool is_directory = false;
-  mode_t mode = 0;  // permission bits
+  uint64_t links = 1;  // how many names it has
+  mode_t mode = 0;     // permission bits
   uid_t uid = 0;
   gid_t gid = 0;
   uint64_t inode = 0;
@@ -87,11 +88,14 @@ enum class OpenMode {
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
-  // Never follows a symbolic link in the last component (O_NOFOLLOW) and opens regular files only:
-  // IMAGE_UNSAFE for anything else. A created file has mode 0660 whatever the umask.
+  // Never follows a symbolic link in the last component (O_NOFOLLOW), nor one that stands for the
+  // private directory (own_file.h) above it, and opens regular files only: IMAGE_UNSAFE for anything
+  // else, and for writing also for a hard link, whose other names may be somebody's. A created file
+  // has mode 0660 whatever the umask.
   virtual absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) = 0;
   // Does not follow a symbolic link in the last component.
   virtual absl::StatusOr<FileStat> Stat(const std::string& path) = 0;
+  // IMAGE_UNSAFE when a directory is in the way; so does Remove.
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   // A file that is not there is OK: removal can be done twice.
   virtual absl::Status Remove(const std::string& path) = 0;
@@ -109,6 +113,10 @@ class FileSystem {
   // The real one; never deleted.
   static FileSystem* Posix();
 };
+
+// OK when `path` is a regular file with one name, which may be handed to a program that writes in place;
+// IMAGE_UNSAFE when not.
+absl::Status CheckWritableInPlace(FileSystem& files, const std::string& path);
 
 // Whole content of a small file; RESOURCE_EXHAUSTED reason NO_SPACE is never returned, a file
 // larger than `max_bytes` is DATA_LOSS.
@@ -128,6 +136,11 @@ struct ReplaceFileOptions {
 };
 absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
                          std::string_view content);
+// The two halves of ReplaceFile: all that needs room, and the name. A failure to give the name leaves
+// the temporary file, so that it can be tried again.
+absl::Status PrepareFile(FileSystem& files, const ReplaceFileOptions& options,
+                         std::string_view content);
+absl::Status PublishFile(FileSystem& files, const ReplaceFileOptions& options);
 
 }  // namespace cairn
 

@@ -22,6 +22,8 @@ class UniqueFd {
 
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
+  // Whoever gets it closes it.
+  int Release() { return std::exchange(fd_, -1); }
   // Never repeated on EINTR: Linux has given the number up by then.
   void Reset() {
     if (valid()) close(std::exchange(fd_, -1));

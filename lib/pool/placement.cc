@@ -25,7 +25,7 @@ Wide Promised(const ShareFigures& share) {
 }
 
 Wide PhysicalRoom(const ShareFigures& share) {
-  return Wide{share.available_bytes} - share.held.physical_bytes;
+  return Wide{share.available_bytes} - share.held.physical_bytes - share.beside.physical_bytes;
 }
 
 int64_t Clamped(Real bytes) {
@@ -58,7 +58,7 @@ absl::Status CheckPromise(const ShareFigures& share, const SpaceRequest& request
                           const PlacementRules& rules) {
   const Real limit =
       static_cast<Real>(share.total_bytes) * static_cast<Real>(rules.max_over_subscription_ratio);
-  const Real promised = static_cast<Real>(Promised(share));
+  const Real promised = static_cast<Real>(Promised(share) + share.beside.promised_bytes);
   const Real left = limit - promised;
   // The first is `allocated / total < ratio`: it also refuses a request for nothing on a full
   // share.
@@ -80,12 +80,12 @@ absl::Status CheckPhysicalRoom(const ShareFigures& share, const SpaceRequest& re
   const Wide room = PhysicalRoom(share);
   if (request.physical_bytes <= room) return absl::OkStatus();
   const int64_t shown = Clamped(static_cast<Real>(room));
-  return NoSpace(
-      share, "available", request.physical_bytes, shown,
-      fmt::format("{} to allocate, {} physically free ({} less {} held by running "
-                  "operations)",
-                  FormatSize(request.physical_bytes), FormatSize(shown),
-                  FormatSize(share.available_bytes), FormatSize(share.held.physical_bytes)));
+  return NoSpace(share, "available", request.physical_bytes, shown,
+                 fmt::format("{} to allocate, {} physically free ({} less {} held by running "
+                             "operations)",
+                             FormatSize(request.physical_bytes), FormatSize(shown),
+                             FormatSize(share.available_bytes),
+                             FormatSize(share.held.physical_bytes + share.beside.physical_bytes)));
 }
 
 absl::Status CheckEligible(const ShareFigures& share, const SpaceRequest& request,

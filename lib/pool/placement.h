@@ -8,7 +8,8 @@
 // and, beyond it, for what really allocates (thick volumes, full clones, imports):
 //   physical bytes asked <= available - physical bytes held for running operations
 // A share with total 0 is not eligible. `allocated` includes what running operations have promised
-// (ShareFigures.held), both in the rules and in the policies.
+// (ShareFigures.held), both in the rules and in the policies; in the rules also what lies on, and is
+// held for, other shares on the same file system (ShareFigures.beside).
 #ifndef CAIRN_LIB_POOL_PLACEMENT_H_
 #define CAIRN_LIB_POOL_PLACEMENT_H_
 
@@ -33,6 +34,8 @@ struct ShareFigures {
   int64_t available_bytes = 0;
   int64_t allocated_bytes = 0;
   SpaceRequest held;  // by running operations
+  // What the other shares on the same file system are allocated, promised and hold: its room is theirs too.
+  SpaceRequest beside;
 };
 
 struct PlacementRules {

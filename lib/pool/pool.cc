@@ -167,6 +167,7 @@ void Pool::RetireDrained(const std::function<bool(const std::string& address)>& 
                            [&](const auto& entry) { return entry.get() == share; });
     retired_.push_back({.share = std::move(*at)});
     shares_.erase(at);
+    if (system_.registry != nullptr) system_.registry->Forget(share->address());
     spdlog::info("pool={} share={} removed: no longer listed, and nothing lies on it",
                  options_.name, share->address());
   }
@@ -206,14 +207,40 @@ std::vector<Share*> Pool::shares() const {
   return result;
 }
 
-ShareFigures Pool::FiguresOf(const Share& share, const ShareCapacity& capacity) const {
+SpaceRequest Pool::HeldFor(const std::string& address) const {
+  auto held = held_.find(address);
+  return held == held_.end() ? SpaceRequest() : held->second;
+}
+
+Pool::FileSystems Pool::SumByFileSystem() const {
+  FileSystems sums;
+  for (const auto& share : shares_) {
+    const ShareStatus status = share->status();
+    if (!status.device.has_value()) continue;
+    const SpaceRequest held = HeldFor(share->address());
+    SpaceRequest& sum = sums[*status.device];
+    sum.promised_bytes += status.capacity.allocated_bytes + held.promised_bytes;
+    sum.physical_bytes += held.physical_bytes;
+  }
+  return sums;
+}
+
+ShareFigures Pool::FiguresOf(const Share& share, const ShareStatus& status,
+                             const FileSystems& sums) const {
   ShareFigures figures;
   figures.address = share.address();
-  figures.total_bytes = capacity.total_bytes;
-  figures.available_bytes = capacity.available_bytes;
-  figures.allocated_bytes = capacity.allocated_bytes;
-  auto held = held_.find(share.address());
-  if (held != held_.end()) figures.held = held->second;
+  figures.total_bytes = status.capacity.total_bytes;
+  figures.available_bytes = status.capacity.available_bytes;
+  figures.allocated_bytes = status.capacity.allocated_bytes;
+  figures.held = HeldFor(share.address());
+  if (!status.device.has_value()) return figures;
+  if (auto sum = sums.find(*status.device); sum != sums.end()) {
+    const int64_t own = figures.allocated_bytes + figures.held.promised_bytes;
+    // Its figures may have changed since they were summed up.
+    figures.beside = {.promised_bytes = std::max<int64_t>(0, sum->second.promised_bytes - own),
+                      .physical_bytes = std::max<int64_t>(
+                          0, sum->second.physical_bytes - figures.held.physical_bytes)};
+  }
   return figures;
 }
 
@@ -249,6 +276,7 @@ absl::StatusOr<Pool::Choice> Pool::Place(const SpaceRequest& request, const std:
 
 absl::StatusOr<Pool::Choice> Pool::PlaceLocked(const SpaceRequest& request, const std::string& pin,
                                                const std::string& avoid) {
+  const FileSystems sums = SumByFileSystem();
   std::vector<ShareFigures> figures;
   std::vector<Share*> candidates;
   std::string left_out;
@@ -269,7 +297,7 @@ absl::StatusOr<Pool::Choice> Pool::PlaceLocked(const SpaceRequest& request, cons
       AddReason(&left_out, WhyNot(share->address(), status));
     } else {
       candidates.push_back(share.get());
-      figures.push_back(FiguresOf(*share, status.capacity));
+      figures.push_back(FiguresOf(*share, status, sums));
     }
   }
   if (!pin.empty() && !pin_found) {
@@ -300,7 +328,7 @@ absl::StatusOr<Reservation> Pool::Reserve(Share* share, const SpaceRequest& requ
   }
   MutexLock lock(&mutex_);
   RETURN_IF_ERROR(share->CheckUsable());
-  const ShareFigures figures = FiguresOf(*share, share->status().capacity);
+  const ShareFigures figures = FiguresOf(*share, share->status(), SumByFileSystem());
   RETURN_IF_ERROR(request.promised_bytes == 0 ? CheckPhysicalRoom(figures, request)
                                               : CheckEligible(figures, request, rules_));
   return Hold(share->address(), request);
@@ -318,7 +346,28 @@ std::vector<PoolShareStatus> Pool::Statuses() const {
     if (held != held_.end()) status.reserved_bytes = Held(held->second);
     result.push_back(std::move(status));
   }
+  for (PoolShareStatus& share : result) {
+    if (!share.status.device.has_value()) continue;
+    for (const PoolShareStatus& other : result) {
+      if (&other == &share || other.status.device != share.status.device) continue;
+      share.same_file_system.push_back(other.address);
+    }
+  }
   return result;
+}
+
+ShareCapacity Pool::capacity() const {
+  ShareCapacity sum;
+  std::set<uint64_t> counted;
+  for (const PoolShareStatus& share : Statuses()) {
+    const ShareCapacity& capacity = share.status.capacity;
+    sum.allocated_bytes += capacity.allocated_bytes;
+    const std::optional<uint64_t>& device = share.status.device;
+    if (device.has_value() && !counted.insert(*device).second) continue;
+    sum.total_bytes += capacity.total_bytes;
+    sum.available_bytes += capacity.available_bytes;
+  }
+  return sum;
 }
 
 int64_t Pool::reserved_bytes() const {

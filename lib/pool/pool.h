@@ -69,6 +69,7 @@ struct PoolShareStatus {
   std::string address;
   std::string directory;  // where its files are
   ShareStatus status;
+  std::vector<std::string> same_file_system;  // the pool's other shares that lie on it too
   int64_t reserved_bytes = 0;  // held for running operations: promised or physical, what is more
 };
 
@@ -118,6 +119,8 @@ class Pool {
   bool Stop(absl::Duration grace_of_each);
 
   std::vector<PoolShareStatus> Statuses() const;
+  // Of the shares' file systems, each counted once however many shares lie on it; and of the shares.
+  ShareCapacity capacity() const;
   int64_t reserved_bytes() const;
   bool usable() const;  // at least one share is
 
@@ -126,8 +129,12 @@ class Pool {
   void Release(const std::string& share, const SpaceRequest& request);
   Reservation Hold(const std::string& share, const SpaceRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  ShareFigures FiguresOf(const Share& share, const ShareCapacity& capacity) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What is allocated on, promised to and held on each file system, by its device.
+  using FileSystems = std::map<uint64_t, SpaceRequest>;
+  FileSystems SumByFileSystem() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  SpaceRequest HeldFor(const std::string& address) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  ShareFigures FiguresOf(const Share& share, const ShareStatus& status,
+                         const FileSystems& sums) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Choice> PlaceLocked(const SpaceRequest& request, const std::string& pin,
                                      const std::string& avoid)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

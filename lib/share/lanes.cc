@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "lib/base/monotonic_time.h"
 
 namespace cairn {
 namespace {
@@ -56,16 +56,22 @@ void Lanes::Abandon(const absl::Status& why) {
   });
 }
 
+void Lanes::AbandonWork(const absl::Status& why) {
+  Tell([this, why] {
+    for (Executor* lane : {&fast_, &bulk_, &quiet_}) lane->Abandon(why);
+  });
+}
+
 void Lanes::Tell(std::function<void()> tell) {
   // Refused only while shutting down, which tells everybody.
   telling_.Submit({.run = [tell = std::move(tell)](const absl::Status&) { tell(); }}).IgnoreError();
 }
 
 bool Lanes::Shutdown(absl::Duration grace) {
-  const absl::Time end = absl::Now() + grace;
+  const MonotonicTime end = MonotonicTime::Now() + grace;
   bool all_ended = true;
   for (Executor* lane : {&fast_, &bulk_, &quiet_, &closing_, &probe_, &telling_}) {
-    all_ended &= lane->Shutdown(std::max(absl::ZeroDuration(), end - absl::Now()));
+    all_ended &= lane->Shutdown(std::max(absl::ZeroDuration(), end - MonotonicTime::Now()));
   }
   return all_ended;
 }

@@ -36,6 +36,8 @@ class Lanes {
   // The share has stopped answering: whoever waits for a lane is told `why`, on another thread, but
   // for the closing lane, whose work must be done some day. What hangs in the kernel hangs on.
   void Abandon(const absl::Status& why);
+  // The same but for the probe lane: a probe has come back, and those behind it need not be told.
+  void AbandonWork(const absl::Status& why);
 
   // On the thread of those who tell of an outage.
   void Tell(std::function<void()> tell);

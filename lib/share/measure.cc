@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "lib/base/status.h"
-#include "lib/share/owner_lock.h"
+#include "lib/os/own_file.h"
 
 namespace cairn {
 namespace {
@@ -36,7 +36,7 @@ absl::StatusOr<int64_t> MeasureApparentBytes(FileSystem& files, const std::strin
     for (const std::string& name : *names) {
       RETURN_IF_ERROR(cancel.Check());
       if (name.find("snapshot") != std::string::npos) continue;
-      if (at.depth == 0 && name == kOwnerDirectory) continue;
+      if (at.depth == 0 && name == kPrivateDirectory) continue;
       std::string path = at.path + "/" + name;
       auto stat = files.Stat(path);
       if (!stat.ok()) {

@@ -25,11 +25,14 @@ struct MountOptions {
   absl::Duration attempt_timeout = absl::Seconds(30);
 };
 
+class ShareRegistry;
+
 // The parts of the system that a share uses; not owned, must outlive it.
 struct ShareSystem {
   FileSystem* files = nullptr;
   ProcessRunner* processes = nullptr;
   MountTable* mounts = nullptr;
+  ShareRegistry* registry = nullptr;  // null: each share is taken as it is
 };
 
 // Mount and Unmount are called by one thread at a time; Stop and Find may be called at any time.

@@ -21,16 +21,14 @@
 
 namespace cairn {
 
-// The directory of the lock; not part of what is measured.
-inline constexpr char kOwnerDirectory[] = ".cairn";
-
 class OwnerLock {
  public:
   explicit OwnerLock(std::string directory) : directory_(std::move(directory)) {}
   ~OwnerLock() { Release(); }
 
   // Takes the lock, or makes sure that it is still held. SHARE_OWNED names host, process and time
-  // of who has it. UNIMPLEMENTED where the share has no locks: nothing keeps another server away.
+  // of who has it. IMAGE_UNSAFE when its file, or the directory of it, is somebody else's link, FIFO or
+  // the like, which is left as it is. UNIMPLEMENTED where the share has no locks: nothing keeps another server away.
   absl::Status Ensure();
   // Before the share is unmounted, or when its mount was lost.
   void Release();
@@ -38,6 +36,7 @@ class OwnerLock {
  private:
   absl::Status Take();
   void StartKeeper();
+  void ReplaceLostKeeper();
 
   const std::string directory_;
   UniqueFd file_;

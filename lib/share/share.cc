@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <future>
 #include <system_error>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "lib/base/id.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
@@ -41,18 +41,21 @@ absl::StatusOr<FileStat> StatRoot(FileSystem& files, const std::string& director
                {{"path", directory}});
 }
 
+ShareRoot RootOf(const FileStat& stat) { return {.device = stat.device, .inode = stat.inode}; }
+
 // Whether work may begin now: the share is usable and its root is still the one that was probed.
 // Leaves it to the caller when another file system is there: sets `lost`.
 absl::Status CheckRoot(FileSystem& files, const std::string& directory, ShareHealth& health,
                        bool* lost = nullptr) {
   RETURN_IF_ERROR(health.CheckUsable());
   absl::StatusOr<FileStat> root = StatRoot(files, directory);
-  if (root.ok() && root->device == health.device()) return absl::OkStatus();
+  if (root.ok() && RootOf(*root) == health.root()) return absl::OkStatus();
   absl::Status problem =
-      root.ok()
-          ? Error(Reason::kShareUnavailable,
-                  fmt::format("{}: the mount was lost (another file system is there)", directory))
-          : root.status();
+      root.ok() ? Error(Reason::kShareUnavailable,
+                        fmt::format("{}: the mount was lost, or the directory replaced (another "
+                                    "one is there)",
+                                    directory))
+                : root.status();
   if (root.ok() && lost != nullptr) {
     *lost = true;
     return problem;
@@ -76,6 +79,7 @@ Share::Share(ShareSpec spec, MountOptions options, System system, ProbeOptions p
       health_(std::make_shared<ShareHealth>(spec.address)),
       mounter_(spec.address, directory_, std::move(options), system),
       owner_(directory_),
+      identity_(address_, directory_, system.files, system.registry),
       specs_{std::move(spec)},
       lanes_(address_) {}
 
@@ -130,7 +134,7 @@ void Share::ReleaseHeld(const absl::Status& probed) {
 }
 
 void Share::Tend() {
-  const absl::Time now = absl::Now();
+  const MonotonicTime now = MonotonicTime::Now();
   bool due = false;
   bool late = false;
   absl::Status dead;
@@ -183,14 +187,14 @@ absl::Status Share::Probe() {
   {
     MutexLock lock(&mutex_);
     if (probe_begun_.has_value()) return CheckUsable();
-    probe_begun_ = absl::Now();
+    probe_begun_ = MonotonicTime::Now();
     probe_given_up_ = false;
   }
   absl::StatusOr<ProbeReport> report = Examine();
   {
     MutexLock lock(&mutex_);
     probe_begun_.reset();
-    probe_asked_ = absl::Now();
+    probe_asked_ = MonotonicTime::Now();
   }
   if (report.ok()) {
     health_->SetOnline(*report);
@@ -205,18 +209,18 @@ absl::Status Share::Probe() {
 void Share::SetUnreachable(const absl::Status& error) {
   const bool was_usable = CheckUsable().ok();
   health_->SetUnreachable(error);
-  if (was_usable) lanes_.Abandon(CheckUsable());
+  if (was_usable) lanes_.AbandonWork(CheckUsable());
 }
 
 absl::StatusOr<ProbeReport> Share::Examine() {
   if (!is_directory_) RETURN_IF_ERROR(EnsureMounted());
   ProbeReport report;
-  const absl::Time begun = absl::Now();
+  const MonotonicTime begun = MonotonicTime::Now();
   ASSIGN_OR_RETURN(FileStat root, StatRoot(*system_.files, directory_));
   // NFS answers this one from no cache.
   ASSIGN_OR_RETURN(report.space, system_.files->StatFileSystem(directory_));
-  report.latency = absl::Now() - begun;
-  report.device = root.device;
+  report.latency = MonotonicTime::Now() - begun;
+  report.root = RootOf(root);
   if (!is_directory_) {
     // Again after the look, so that what was looked at was surely not the bare mount point.
     ASSIGN_OR_RETURN(std::optional<MountEntry> entry, mounter_.Find());
@@ -226,6 +230,13 @@ absl::StatusOr<ProbeReport> Share::Examine() {
     }
     report.mount_options = entry->options;
     report.nfs_version = NfsVersionOf(entry->options);
+  }
+  const ShareTerms terms = terms_.exchange(ShareTerms::kAsRecorded);
+  const bool another = health_->root() != report.root;
+  // Before anything is made there.
+  if (absl::Status known = identity_.Check(terms, another || !CheckUsable().ok()); !known.ok()) {
+    if (another) owner_.Release();  // it holds what was there before
+    return known;
   }
   RETURN_IF_ERROR(ExamineWriting(report));
   if (report.latency > probe_options_.timeout / 2) {
@@ -262,6 +273,8 @@ absl::Status Share::ExamineWriting(ProbeReport& report) {
   } else {
     RETURN_IF_ERROR(owned);
   }
+  if (!absl::IsResourceExhausted(owned)) RETURN_IF_ERROR(Settle(report));
+  report.identity = identity_.identity();
   if (CheckUsable().ok()) return absl::OkStatus();
   // The names are those of temporary files of ours: should we die here, the next start sweeps them.
   const std::string id = NewId();
@@ -274,6 +287,60 @@ absl::Status Share::ExamineWriting(ProbeReport& report) {
   if (!is_directory_ && report.nfs_version < "4.2") abilities->copy = false;
   report.abilities = *abilities;
   return absl::OkStatus();
+}
+
+absl::Status Share::Settle(ProbeReport& report) {
+  absl::Status settled = identity_.Settle();
+  if (absl::IsResourceExhausted(settled)) {
+    report.problem =
+        fmt::format("it is full, and has no room for its identity: {}", ToStd(settled.message()));
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(settled);
+  absl::Status marked = identity_.Mark();
+  return absl::IsResourceExhausted(marked) ? absl::OkStatus() : marked;  // the next probe may
+}
+
+void Share::Accept(std::function<void(absl::Status)> done) {
+  const auto answer = OnlyOnce<absl::Status>(std::move(done));
+  Task task;
+  task.run = [this, answer](const absl::Status& admitted) {
+    if (!admitted.ok()) return answer(admitted);
+    terms_ = ShareTerms::kAsItIs;
+    absl::Status probed = Probe();
+    if (probed.ok()) {
+      spdlog::warn("share={} accepted as it is: identity={}", address_, status().identity);
+    }
+    answer(probed);
+  };
+  task.abandoned = answer;
+  absl::Status submitted = lanes_.SubmitProbe(std::move(task));
+  if (!submitted.ok()) answer(submitted);
+}
+
+void Share::LeaveMark(absl::Duration grace) {
+  {
+    MutexLock lock(&mutex_);
+    if (retirement_ != Retirement::kNone) return;  // it may be another server's now
+  }
+  if (system_.registry == nullptr || !CheckUsable().ok()) return;
+  auto left = std::make_shared<std::promise<void>>();
+  std::future<void> marked = left->get_future();
+  const auto answer = OnlyOnce<absl::Status>([left](const absl::Status&) { left->set_value(); });
+  Task task;
+  task.run = [this, answer](const absl::Status& admitted) {
+    absl::Status status = admitted;
+    if (status.ok()) status = CheckRoot(*system_.files, directory_, *health_);
+    if (status.ok()) status = identity_.Mark();
+    if (admitted.ok() && !status.ok()) {
+      spdlog::warn("share={} no mark is left on it: {}", address_, Describe(status));
+    }
+    answer(status);
+  };
+  task.abandoned = answer;
+  if (!lanes_.SubmitProbe(std::move(task)).ok()) return;
+  constexpr absl::Duration kMost = absl::Seconds(2);
+  marked.wait_for(absl::ToChronoMilliseconds(std::min(grace, kMost)));
 }
 
 absl::Status Share::RefreshCapacity() {
@@ -311,6 +378,7 @@ bool Share::Retire() {
   auto retire = [this, failed_before](const absl::Status& admitted) {
     absl::Status unmounted = admitted;
     if (admitted.ok()) {
+      if (CheckRoot(*system_.files, directory_, *health_).ok()) identity_.Mark().IgnoreError();
       owner_.Release();
       unmounted = Unmount();
     }
@@ -325,6 +393,7 @@ bool Share::Retire() {
 }
 
 bool Share::Shutdown(absl::Duration grace) {
+  if (!stop_.cancelled()) LeaveMark(grace);
   stop_.Cancel();
   mounter_.Stop();
   const bool all_ended = lanes_.Shutdown(grace);

@@ -3,6 +3,7 @@
 #ifndef CAIRN_LIB_SHARE_SHARE_H_
 #define CAIRN_LIB_SHARE_SHARE_H_
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -15,11 +16,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lib/base/cancel.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/share/lanes.h"
 #include "lib/share/mounter.h"
 #include "lib/share/owner_lock.h"
 #include "lib/share/share_health.h"
+#include "lib/share/share_identity.h"
 #include "lib/share/share_status.h"
 #include "lib/share/shares_file.h"
 
@@ -74,6 +77,10 @@ class Share {
   // what is known, so that probes of a dead server take one thread, not all.
   absl::Status Probe();
 
+  // Takes what lies there as the share from now on, whatever is recorded of it, and probes it; on the
+  // probe lane. `done` gets what the probe found.
+  void Accept(std::function<void(absl::Status)> done);
+
   // Asks for the physical figures again (blocking, one statvfs). To be called by work that really
   // allocated, before it gives its reservation back: until the next probe the figures would show
   // the room that it took as free.
@@ -102,6 +109,10 @@ class Share {
   absl::Status EnsureMounted();
   // What it can do by itself, when it is not known yet; a problem that leaves it usable in `report`.
   absl::Status ExamineWriting(ProbeReport& report);
+  // With the lock on it: what is to be known of it, and left on it.
+  absl::Status Settle(ProbeReport& report);
+  // The last mark, when all work on it has ended.
+  void LeaveMark(absl::Duration grace);
   void SetUnreachable(const absl::Status& error);
   Task Guarded(Task task, std::optional<Lane> lane) const;
   // Tasks that wait for the mount.
@@ -121,16 +132,18 @@ class Share {
   };
   const std::shared_ptr<Held> held_ = std::make_shared<Held>();
   Mounter mounter_;
-  OwnerLock owner_;  // used by probes, and after them
+  OwnerLock owner_;                                         // used by probes, and after them
+  ShareIdentity identity_;                                  // likewise
+  std::atomic<ShareTerms> terms_{ShareTerms::kAsRecorded};  // of the next probe
   CancelSource stop_;
   Mutex measure_mutex_;  // one walk at a time
   mutable Mutex mutex_;
   // The last one holds; references to the earlier ones stay valid.
   std::deque<ShareSpec> specs_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Time> probe_begun_ ABSL_GUARDED_BY(mutex_);  // while one runs
-  bool probe_given_up_ ABSL_GUARDED_BY(mutex_) = false;            // the one that runs
+  std::optional<MonotonicTime> probe_begun_ ABSL_GUARDED_BY(mutex_);  // while one runs
+  bool probe_given_up_ ABSL_GUARDED_BY(mutex_) = false;               // the one that runs
   // When the last probe ended, or when one was begun that has not got to run yet.
-  absl::Time probe_asked_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  MonotonicTime probe_asked_ ABSL_GUARDED_BY(mutex_);
   enum class Retirement { kNone, kUnderWay, kFailed, kDone };
   Retirement retirement_ ABSL_GUARDED_BY(mutex_) = Retirement::kNone;
   Lanes lanes_;

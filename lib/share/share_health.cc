@@ -72,9 +72,9 @@ absl::Status ShareHealth::CheckUsable() const {
                 {"last_error", status_.last_error}});
 }
 
-std::optional<uint64_t> ShareHealth::device() const {
+std::optional<ShareRoot> ShareHealth::root() const {
   MutexLock lock(&mutex_);
-  return device_;
+  return root_;
 }
 
 ShareState ShareHealth::Shown() const {
@@ -107,7 +107,9 @@ void ShareHealth::SetOnline(const ProbeReport& report) {
   {
     MutexLock lock(&mutex_);
     health_ = report.problem.empty() ? ShareState::kOnline : ShareState::kDegraded;
-    device_ = report.device;
+    root_ = report.root;
+    status_.device = report.root.device;
+    status_.identity = report.identity;
     status_.last_error = report.problem;
     status_.probe_latency = report.latency;
     status_.capacity.total_bytes = report.space.total_bytes;
@@ -125,8 +127,10 @@ void ShareHealth::SetUnreachable(const absl::Status& error) {
   {
     MutexLock lock(&mutex_);
     health_ = ShareState::kUnreachable;
-    reason_ =
-        HasReason(error, Reason::kShareOwned) ? Reason::kShareOwned : Reason::kShareUnavailable;
+    reason_ = Reason::kShareUnavailable;
+    for (Reason kept : {Reason::kShareOwned, Reason::kShareReplaced, Reason::kCatalogOlder}) {
+      if (HasReason(error, kept)) reason_ = kept;
+    }
     status_.last_error = OneLine(std::string(ToStd(error.message())));
     change = Refresh();
   }

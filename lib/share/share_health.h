@@ -18,15 +18,23 @@
 
 namespace cairn {
 
+// The directory that is a share's root: another one means that something else lies there now.
+struct ShareRoot {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  bool operator==(const ShareRoot&) const = default;
+};
+
 // What a probe that went well found.
 struct ProbeReport {
   FileSystemStat space;
-  uint64_t device = 0;  // of the share's root: another one means that something else lies there now
+  ShareRoot root;
   absl::Duration latency;
   std::string mount_options;
   std::string nfs_version;
   std::optional<FileAbilities> abilities;  // when they were tried by this probe
-  std::string problem;                     // it works, but: DEGRADED
+  std::string identity;
+  std::string problem;  // it works, but: DEGRADED
 };
 
 class ShareHealth {
@@ -34,11 +42,11 @@ class ShareHealth {
   explicit ShareHealth(std::string address);
 
   ShareStatus status() const;
-  // OK, or SHARE_UNAVAILABLE (SHARE_OWNED when that is the error) with share, state, since and
-  // last_error.
+  // OK, or SHARE_UNAVAILABLE (when that is the error, SHARE_OWNED, SHARE_REPLACED or CATALOG_OLDER) with
+  // share, state, since and last_error.
   absl::Status CheckUsable() const;
-  // The device of the root as of the last good probe.
-  std::optional<uint64_t> device() const;
+  // As of the last good probe.
+  std::optional<ShareRoot> root() const;
 
   void SetOnline(const ProbeReport& report);
   void SetUnreachable(const absl::Status& error);
@@ -75,7 +83,7 @@ class ShareHealth {
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   ShareStatus status_ ABSL_GUARDED_BY(mutex_);
   Reason reason_ ABSL_GUARDED_BY(mutex_) = Reason::kShareUnavailable;  // of not being usable
-  std::optional<uint64_t> device_ ABSL_GUARDED_BY(mutex_);
+  std::optional<ShareRoot> root_ ABSL_GUARDED_BY(mutex_);
   Mark mark_ ABSL_GUARDED_BY(mutex_);
 };
 

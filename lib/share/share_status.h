@@ -38,6 +38,8 @@ struct ShareStatus {
   std::string mount_options;               // in force, from the kernel
   std::string nfs_version;                 // "4.2"; empty for a directory
   std::optional<FileAbilities> abilities;  // tried when it came up; nothing: not known
+  std::string identity;                    // UUID; empty: not known
+  std::optional<uint64_t> device;          // of its file system, as of the last good probe
 };
 
 }  // namespace cairn

@@ -121,6 +121,31 @@ TEST_F(PoolServiceTest, GivesFiguresAndShares) {
   EXPECT_EQ(pool.volume_counts(0).count(), 1);
 }
 
+TEST_F(PoolServiceTest, AcceptsAShareAsItIs) {
+  v1::AcceptShareRequest request;
+  v1::AcceptShareResponse response;
+  EXPECT_THAT(CALL(pools_, AcceptShare, request, &response), FailsWith("INVALID_FIELD"));
+  request.set_share("file:///nowhere");
+  EXPECT_THAT(CALL(pools_, AcceptShare, request, &response), FailsWith("SHARE_NOT_FOUND"));
+  request.set_share("file://" + dir_.File("a"));
+  // What lies there is another directory, which only this makes the share.
+  std::filesystem::rename(dir_.File("a"), dir_.File("away"));
+  std::filesystem::create_directory(dir_.File("a"));
+  v1::CreateVolumeRequest create;
+  create.set_size_bytes(kMiBytes);
+  create.set_share(request.share());
+  v1::CreateVolumeResponse created;
+  EXPECT_THAT(CALL(volumes_, CreateVolume, create, &created), FailsWith("SHARE_UNAVAILABLE"));
+  EXPECT_TRUE(std::filesystem::is_empty(dir_.File("a")));
+  ASSERT_THAT(CALL(pools_, AcceptShare, request, &response), Succeeds());
+  const v1::Share& share = response.pool().shares(0);
+  EXPECT_EQ(share.state(), v1::SHARE_STATE_ONLINE);
+  EXPECT_NE(share.identity(), "");
+  EXPECT_THAT(share.same_file_system(),
+              ::testing::ElementsAre(response.pool().shares(1).address()));
+  EXPECT_THAT(CALL(volumes_, CreateVolume, create, &created), Succeeds());
+}
+
 TEST_F(PoolServiceTest, ListsAndRescans) {
   v1::ListPoolsResponse list;
   ASSERT_THAT(CALL(pools_, ListPools, v1::ListPoolsRequest(), &list), Succeeds());

@@ -170,6 +170,9 @@ class Client {
   // Takes as long as a walk through the largest share: give it a long timeout.
   absl::StatusOr<v1::Pool> RescanPool(const std::string& name,
                                       const CallOptions& options = {}) const;
+  // What lies on the share is the share from now on.
+  absl::StatusOr<v1::Pool> AcceptShare(const v1::AcceptShareRequest& request,
+                                       const CallOptions& options = {}) const;
 
   // --- Operations: cairn/v1/operation_service.proto
   absl::StatusOr<v1::Operation> GetOperation(const std::string& operation_id,
@@ -187,6 +190,8 @@ class Client {
                                               const CallOptions& options = {}) const;
   absl::StatusOr<v1::Operation> CancelOperation(const v1::CancelOperationRequest& request,
                                                 const CallOptions& options = {}) const;
+  absl::StatusOr<v1::Operation> AbandonOperation(const v1::AbandonOperationRequest& request,
+                                                 const CallOptions& options = {}) const;
   absl::StatusOr<v1::Operation> ReportHypervisorStep(const v1::ReportHypervisorStepRequest& request,
                                                      const CallOptions& options = {}) const;
 

@@ -42,4 +42,12 @@ absl::StatusOr<v1::Pool> Client::RescanPool(const std::string& name,
   return std::move(*response->mutable_pool());
 }
 
+absl::StatusOr<v1::Pool> Client::AcceptShare(const v1::AcceptShareRequest& request,
+                                             const CallOptions& options) const {
+  auto response =
+      internal::Call(*connection_, connection_->pools.get(), &Stub::AcceptShare, request, options);
+  if (!response.ok()) return response.status();
+  return std::move(*response->mutable_pool());
+}
+
 }  // namespace cairn::client

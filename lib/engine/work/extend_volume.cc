@@ -37,6 +37,7 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    RETURN_IF_ERROR(CheckOnlyName(volume->id, view.active()));
     ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume->pool));
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(*volume));
     const bool raw = view.active().image.format == FileFormat::kRaw;
@@ -67,10 +68,15 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
       core_.Measure(v);
     });
   }
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       if (v.state == VolumeState::kExtending) Settle(v);
     });
+  }
+  // Which of the two sizes its file has, nobody knows.
+  void Abandoned(const absl::Status& error, Transaction& records) override {
+    ChangeVolume(r().volume_id, records,
+                 [&](VolumeRecord& v) { Disable(v, "its extension", error); });
   }
 
  private:

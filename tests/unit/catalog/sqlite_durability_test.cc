@@ -117,5 +117,31 @@ TEST(SqliteDurabilityTest, AcknowledgedCommitsSurviveKill) {
   }
 }
 
+TEST(SqliteDurabilityTest, WhatIsOnTheDiskIsKnown) {
+  TempDir directory;
+  const std::string path = directory.File("catalog.db");
+  int64_t last = 0;
+  {
+    ASSERT_OK_AND_ASSIGN(auto catalog, OpenSqliteCatalog({path}));
+    EXPECT_EQ(catalog->durable_revision(), catalog->loaded_revision());
+    Transaction waits;
+    waits.put_volumes = {MakeVolume("v")};
+    ASSERT_OK(catalog->CommitAndWait(std::move(waits)));
+    const int64_t durable = catalog->revision();
+    EXPECT_EQ(catalog->durable_revision(), durable);
+    Transaction later;
+    later.put_volumes = {MakeVolume("w")};
+    later.may_be_durable_later = true;
+    ASSERT_OK(catalog->CommitAndWait(std::move(later)));
+    last = catalog->revision();
+    EXPECT_GT(last, durable);
+    EXPECT_EQ(catalog->durable_revision(), durable);
+    EXPECT_LT(catalog->loaded_revision(), durable);
+  }
+  ASSERT_OK_AND_ASSIGN(auto catalog, OpenSqliteCatalog({path}));
+  EXPECT_EQ(catalog->loaded_revision(), last);
+  EXPECT_EQ(catalog->durable_revision(), last);
+}
+
 }  // namespace
 }  // namespace cairn::testing

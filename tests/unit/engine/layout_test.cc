@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "lib/share/owner_lock.h"
+#include "lib/os/own_file.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/support/qemu.h"
 #include "tests/unit/engine/requests_of_tests.h"
@@ -22,7 +22,7 @@ class LayoutTest : public ::testing::TestWithParam<VolumeFormat> {
   std::set<std::string> Files() const {
     std::set<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(engine_.directory())) {
-      if (entry.path().filename() != kOwnerDirectory)
+      if (entry.path().filename() != kPrivateDirectory)
         names.insert(entry.path().filename().string());
     }
     return names;

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/share/owner_lock.h"
+#include "lib/os/own_file.h"
 #include "tests/support/engine_fixture.h"
 
 namespace cairn::testing {
@@ -20,7 +20,7 @@ namespace cairn::testing {
 inline std::string ObserveDirectory(const std::string& directory) {
   std::vector<std::string> lines;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    if (entry.path().filename() == kOwnerDirectory) continue;
+    if (entry.path().filename() == kPrivateDirectory) continue;
     const std::string path = entry.path().string();
     auto stat = FileSystem::Posix()->Stat(path);
     if (!stat.ok()) continue;

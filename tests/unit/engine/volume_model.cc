@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "lib/share/owner_lock.h"
+#include "lib/os/own_file.h"
 #include "tests/support/qemu.h"
 
 namespace cairn::testing {
@@ -124,7 +124,7 @@ void ModelChecker::CheckShares(const std::map<std::string, ModelVolume>& volumes
   std::set<std::string> found;
   for (size_t share = 0; share < 2; ++share) {
     for (const auto& entry : std::filesystem::directory_iterator(engine_->directory(share))) {
-      if (entry.path().filename() != kOwnerDirectory) found.insert(entry.path().string());
+      if (entry.path().filename() != kPrivateDirectory) found.insert(entry.path().string());
     }
   }
   EXPECT_EQ(found, expected);

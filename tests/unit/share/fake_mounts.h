@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -94,16 +95,18 @@ class FakeMountProgram : public ProcessRunner {
   std::vector<ProcessSpec> calls_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The real file system, but with chosen figures of space, and a root that can seem to be on another
-// device, as when a mount is lost.
+// The real file system, but with chosen figures of space, of file systems of their own, and a root that
+// can seem to be on another device, as when a mount is lost.
 class FakeSpace : public FaultyFileSystem {
  public:
   FakeSpace() : FaultyFileSystem(FileSystem::Posix()) {}
 
-  void SetSpace(const std::string& directory, FileSystemStat space) {
+  // `file_system`: a number for one that several directories share; 0: one of its own.
+  void SetSpace(const std::string& directory, FileSystemStat space, uint64_t file_system = 0) {
     MutexLock lock(&mutex_);
     std::erase_if(spaces_, [&](const auto& entry) { return entry.first == directory; });
     spaces_.emplace_back(directory, space);
+    devices_[directory] = file_system != 0 ? file_system : std::hash<std::string>()(directory);
   }
   void SetDeviceShift(uint64_t shift) {
     MutexLock lock(&mutex_);
@@ -122,13 +125,18 @@ class FakeSpace : public FaultyFileSystem {
   absl::StatusOr<FileStat> Stat(const std::string& path) override {
     auto stat = FaultyFileSystem::Stat(path);
     MutexLock lock(&mutex_);
-    if (stat.ok()) stat->device += device_shift_;
+    if (!stat.ok()) return stat;
+    for (const auto& [directory, device] : devices_) {
+      if (path == directory + "/.") stat->device = device;
+    }
+    stat->device += device_shift_;
     return stat;
   }
 
  private:
   Mutex mutex_;
   std::vector<std::pair<std::string, FileSystemStat>> spaces_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> devices_ ABSL_GUARDED_BY(mutex_);
   uint64_t device_shift_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
