@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/clock.h"
-
 namespace cairn {
 
 Background::Background() : thread_([this] { Run(); }) {}
@@ -28,7 +26,7 @@ void Background::Post(std::function<void()> task) {
 
 uint64_t Background::Every(absl::Duration period, std::function<void()> task) {
   MutexLock lock(&mutex_);
-  periodic_[++last_id_] = {period, absl::Now() + period, std::move(task)};
+  periodic_[++last_id_] = {period, MonotonicTime::Now() + period, std::move(task)};
   wake_.NotifyAll();
   return last_id_;
 }
@@ -38,11 +36,9 @@ void Background::Remove(uint64_t id) {
   periodic_.erase(id);
 }
 
-absl::Time Background::PostDue(absl::Time now) {
-  absl::Time next = now + absl::Minutes(1);
+MonotonicTime Background::PostDue(MonotonicTime now) {
+  MonotonicTime next = now + absl::Minutes(1);
   for (auto& [id, periodic] : periodic_) {
-    // The clock may have been set back.
-    periodic.next = std::min(periodic.next, now + periodic.period);
     if (periodic.next <= now) {
       posted_.push_back(periodic.task);
       periodic.next = now + periodic.period;
@@ -57,8 +53,8 @@ void Background::Run() {
     std::function<void()> task;
     {
       MutexLock lock(&mutex_);
-      absl::Time now = absl::Now();
-      absl::Time next = PostDue(now);
+      MonotonicTime now = MonotonicTime::Now();
+      MonotonicTime next = PostDue(now);
       if (posted_.empty()) {
         if (stopping_) return;
         wake_.WaitFor(&mutex_, next - now);

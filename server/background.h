@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 
 namespace cairn {
@@ -31,13 +32,13 @@ class Background {
  private:
   struct Periodic {
     absl::Duration period;
-    absl::Time next;
+    MonotonicTime next;
     std::function<void()> task;
   };
 
   void Run();
   // Moves tasks that are due to posted_; gives the time of the next one.
-  absl::Time PostDue(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  MonotonicTime PostDue(MonotonicTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
   CondVar wake_;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "lib/base/status.h"
 #include "server/status_mapping.h"
 
@@ -24,8 +23,8 @@ spdlog::level::level_enum LevelOf(CallKind kind, absl::StatusCode code, bool slo
 
 }  // namespace
 
-Call::Call(Method method, std::string peer, absl::Time deadline)
-    : method_(method), peer_(std::move(peer)), deadline_(deadline), start_(absl::Now()) {}
+Call::Call(Method method, std::string peer, MonotonicTime deadline)
+    : method_(method), peer_(std::move(peer)), deadline_(deadline), start_(MonotonicTime::Now()) {}
 
 void Call::Note(std::string_view key, std::string_view value) {
   constexpr size_t kValueMax = 128;
@@ -90,7 +89,7 @@ bool Call::Abort(const absl::Status& status) {
 }
 
 void Call::AbortByCaller() {
-  if (absl::Now() >= deadline_) {
+  if (MonotonicTime::Now() >= deadline_) {
     Abort(Error(Reason::kDeadline, "the call's deadline has passed"));
   } else {
     Abort(Error(Reason::kCancelled, "the caller cancelled the call or is gone"));
@@ -98,7 +97,7 @@ void Call::AbortByCaller() {
 }
 
 void Call::Log(const absl::Status& status) {
-  absl::Duration took = absl::Now() - start_;
+  absl::Duration took = MonotonicTime::Now() - start_;
   std::vector<LogField> fields;
   bool slow = false;
   auto level = spdlog::level::debug;

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "server/log.h"
 
@@ -33,14 +34,14 @@ class CallTable;
 
 class Call : public std::enable_shared_from_this<Call> {
  public:
-  // `deadline`: of the caller; InfiniteFuture when it has none.
-  Call(Method method, std::string peer, absl::Time deadline);
+  // `deadline`: of the caller; infinite when it has none.
+  Call(Method method, std::string peer, MonotonicTime deadline);
   virtual ~Call() = default;
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
   const std::string& peer() const { return peer_; }
-  absl::Time deadline() const { return deadline_; }
+  MonotonicTime deadline() const { return deadline_; }
   CallKind kind() const { return method_.kind; }
 
   // Adds a value to the line in the log; a long one is cut.
@@ -74,8 +75,8 @@ class Call : public std::enable_shared_from_this<Call> {
 
   const Method method_;
   const std::string peer_;
-  const absl::Time deadline_;
-  const absl::Time start_;
+  const MonotonicTime deadline_;
+  const MonotonicTime start_;
   CallTable* table_ = nullptr;  // not owned; set when it is added, before anybody else knows it
   mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kOpen;

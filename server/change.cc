@@ -2,20 +2,18 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
-
 namespace cairn {
 namespace {
 
 // The reply needs some time to reach the caller before its deadline.
-absl::Time LatestReply(absl::Time now, absl::Time deadline) {
-  if (deadline == absl::InfiniteFuture()) return deadline;
+MonotonicTime LatestReply(MonotonicTime now, MonotonicTime deadline) {
+  if (deadline == MonotonicTime::InfiniteFuture()) return deadline;
   return deadline - std::min(absl::Milliseconds(250), (deadline - now) / 10);
 }
 
 }  // namespace
 
-void WaitUntil(Engine* engine, const std::string& operation_id, absl::Time until,
+void WaitUntil(Engine* engine, const std::string& operation_id, MonotonicTime until,
                const std::shared_ptr<Call>& call, OperationCallback reply) {
   Engine::Subscription waiting = engine->Wait(operation_id, until, std::move(reply));
   if (waiting == 0) return;
@@ -27,8 +25,8 @@ void HoldFor(Engine* engine, const OperationPtr& operation, absl::Duration wait,
   if (operation == nullptr) return reply(operation);
   call->Note("op", operation->id);
   call->Note("volume", operation->volume_id);
-  absl::Time now = absl::Now();
-  absl::Time until = std::min(now + wait, LatestReply(now, call->deadline()));
+  const MonotonicTime now = MonotonicTime::Now();
+  const MonotonicTime until = std::min(now + wait, LatestReply(now, call->deadline()));
   if (Ended(operation->state) || until <= now) return reply(operation);
   call->AllowHold(until - now);
   WaitUntil(engine, operation->id, until, call, std::move(reply));

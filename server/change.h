@@ -26,7 +26,7 @@ void HoldFor(Engine* engine, const OperationPtr& operation, absl::Duration wait,
              const std::shared_ptr<Call>& call, OperationCallback reply);
 // Calls `reply` when the operation has ended or at `until`; stops waiting when the call is
 // abandoned.
-void WaitUntil(Engine* engine, const std::string& operation_id, absl::Time until,
+void WaitUntil(Engine* engine, const std::string& operation_id, MonotonicTime until,
                const std::shared_ptr<Call>& call, OperationCallback reply);
 
 // Notes in the log what the request is about.

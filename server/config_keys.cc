@@ -58,7 +58,9 @@ std::vector<ConfigKey<ServerConfig>> MakeServerKeys() {
        "ended is taken up at the next start",
        0, 3600},
       {"operation_retention_hours", &C::operation_retention_hours,
-       "how long an ended operation, and its request_id, is remembered", 1, 24 * 366},
+       "how long an ended operation, and its request_id, is remembered, counted while the server "
+       "runs",
+       1, 24 * 366},
       {"operation_queue_max", &C::operation_queue_max, "operations that may wait for one volume", 1,
        10'000},
       {"probe_period_seconds", &C::probe_period_seconds, "how often each share is probed", 1, 3600},

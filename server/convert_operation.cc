@@ -1,7 +1,7 @@
 // Operations with their results, as messages.
 #include <algorithm>
 
-#include "absl/time/clock.h"
+#include "lib/base/clock.h"
 #include "lib/base/overloaded.h"
 #include "server/convert.h"
 #include "server/status_mapping.h"
@@ -98,16 +98,15 @@ void SetProgress(const OperationRecord& operation, v1::OperationProgress* progre
   progress->set_total_bytes(operation.total_bytes);
   progress->set_step(operation.step);
   // As fast as so far; not before there is something to judge by.
-  absl::Time now = absl::Now();
-  absl::Duration passed = now - operation.start_time;
+  absl::Duration passed = MonotonicTime::Now() - operation.running_since;
   bool known = operation.state == OperationState::kRunning && operation.done_bytes > 0 &&
                operation.total_bytes >= operation.done_bytes && passed > absl::Seconds(1) &&
-               operation.start_time > absl::UnixEpoch();
+               passed < absl::InfiniteDuration();
   if (!known) return;
   double left = static_cast<double>(operation.total_bytes - operation.done_bytes) /
                 static_cast<double>(operation.done_bytes);
   *progress->mutable_estimated_end_time() =
-      ToProto(now + std::min(passed * left, absl::Hours(24 * 365)));
+      ToProto(Clock::System()->Now() + std::min(passed * left, absl::Hours(24 * 365)));
 }
 
 }  // namespace
@@ -126,6 +125,7 @@ v1::Operation ToProto(const OperationRecord& operation, const Engine& engine) {
   }
   if (!operation.error.ok() && Ended(operation.state))
     *proto.mutable_error() = ToRpcStatus(operation.error);
+  if (!operation.parked.ok()) *proto.mutable_parked() = ToRpcStatus(operation.parked);
   if (operation.state == OperationState::kSucceeded) SetResult(operation, engine, &proto);
   proto.set_request_id(operation.request_id);
   proto.set_requested_by(operation.requested_by);

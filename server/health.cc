@@ -4,7 +4,7 @@ namespace cairn {
 namespace {
 
 constexpr const char* kServices[] = {
-    "",
+    "catalog",
     "cairn.v1.VolumeService",
     "cairn.v1.SnapshotService",
     "cairn.v1.PoolService",
@@ -21,14 +21,17 @@ Health::Health(grpc::HealthCheckServiceInterface* service, const std::vector<std
   Update(nullptr);
 }
 
-void Health::SetServices(bool serving) {
-  for (const char* name : kServices) service_->SetServingStatus(name, serving);
+void Health::SetServices(Can can) {
+  service_->SetServingStatus("", can != Can::kNothing);
+  for (const char* name : kServices) service_->SetServingStatus(name, can == Can::kWrite);
 }
 
 void Health::Update(Engine* engine) {
   MutexLock lock(&mutex_);
   if (stopped_) return;
-  SetServices(engine != nullptr);
+  SetServices(engine == nullptr                 ? Can::kNothing
+              : engine->records().health().ok() ? Can::kWrite
+                                                : Can::kRead);
   std::set<std::string> usable_shares;
   for (const std::string& name : pools_) {
     absl::StatusOr<PoolStatus> pool =

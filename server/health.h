@@ -1,8 +1,11 @@
 // grpc.health.v1.Health: what the server says about itself and about each pool.
 //
 //   ""                        SERVING once the engine has started, until the server stops
-//   "cairn.v1.VolumeService"  the same, and so for each service; who waits for a start asks for one of
-//                             these, as gRPC calls "" SERVING between its own start and our first word
+//   "cairn.v1.VolumeService"  the same while changes can be made, and so for each service; who waits for
+//                             a start asks for one of these, as gRPC calls "" SERVING between its own
+//                             start and our first word. "" stays SERVING while the catalog cannot be
+//                             written: to end a server for that would end its repair and its reads
+//   "catalog"                 SERVING while the server's records can be written
 //   "pool/<name>"             SERVING while at least one of the pool's shares can be used
 //   "share/<address>"         SERVING while that share can be used
 #ifndef CAIRN_SERVER_HEALTH_H_
@@ -31,7 +34,8 @@ class Health {
   void Stop();
 
  private:
-  void SetServices(bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  enum class Can { kNothing, kRead, kWrite };
+  void SetServices(Can can) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   grpc::HealthCheckServiceInterface* const service_;
   const std::vector<std::string> pools_;

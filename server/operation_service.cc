@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "absl/time/clock.h"
 #include "lib/base/id.h"
 #include "server/change.h"
 #include "server/operation_stream.h"
@@ -49,7 +48,7 @@ absl::Status StartWaitOperation(Engine* engine, const v1::WaitOperationRequest& 
   ASSIGN_OR_RETURN(absl::Duration timeout,
                    WaitFrom(request.has_timeout(), request.timeout(),
                             {"timeout", absl::Seconds(60), absl::Minutes(10)}));
-  WaitUntil(engine, id, absl::Now() + timeout, call,
+  WaitUntil(engine, id, MonotonicTime::Now() + timeout, call,
             [engine, call](const absl::StatusOr<OperationPtr>& operation) {
               call->Reply(OperationResponse<v1::WaitOperationResponse>(*engine, operation));
             });
@@ -69,6 +68,17 @@ absl::Status StartCancelOperation(
     };
     if (!operation.ok()) return reply(operation);
     HoldFor(engine, *operation, wait, call, reply);
+  });
+  return absl::OkStatus();
+}
+
+absl::Status StartAbandonOperation(
+    Engine* engine, const v1::AbandonOperationRequest& request,
+    const std::shared_ptr<UnaryCall<v1::AbandonOperationResponse>>& call) {
+  NoteTargets(request, call.get());
+  ASSIGN_OR_RETURN(std::string id, ParseId("operation_id", request.operation_id()));
+  engine->Abandon(id, request.reason(), [engine, call](const absl::StatusOr<OperationPtr>& ended) {
+    call->Reply(OperationResponse<v1::AbandonOperationResponse>(*engine, ended));
   });
   return absl::OkStatus();
 }
@@ -156,6 +166,13 @@ grpc::ServerUnaryReactor* OperationService::CancelOperation(
     v1::CancelOperationResponse* response) {
   return ServeUnary(services_, {"OperationService.CancelOperation", CallKind::kChange}, context,
                     request, response, StartCancelOperation);
+}
+
+grpc::ServerUnaryReactor* OperationService::AbandonOperation(
+    grpc::CallbackServerContext* context, const v1::AbandonOperationRequest* request,
+    v1::AbandonOperationResponse* response) {
+  return ServeUnary(services_, {"OperationService.AbandonOperation", CallKind::kChange}, context,
+                    request, response, StartAbandonOperation);
 }
 
 grpc::ServerUnaryReactor* OperationService::ReportHypervisorStep(

@@ -25,6 +25,9 @@ class OperationService final : public v1::OperationService::CallbackService {
   grpc::ServerUnaryReactor* CancelOperation(grpc::CallbackServerContext* context,
                                             const v1::CancelOperationRequest* request,
                                             v1::CancelOperationResponse* response) override;
+  grpc::ServerUnaryReactor* AbandonOperation(grpc::CallbackServerContext* context,
+                                             const v1::AbandonOperationRequest* request,
+                                             v1::AbandonOperationResponse* response) override;
   grpc::ServerUnaryReactor* ReportHypervisorStep(
       grpc::CallbackServerContext* context, const v1::ReportHypervisorStepRequest* request,
       v1::ReportHypervisorStepResponse* response) override;

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <fmt/format.h>
+#include <grpc/support/time.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
@@ -10,7 +11,6 @@
 #include <mutex>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "server/address.h"
 #include "server/health.h"
 #include "server/operation_service.h"
@@ -23,7 +23,7 @@ namespace {
 
 constexpr absl::Duration kHealthPeriod = absl::Seconds(1);
 // How long calls that were just ended may take to tell their clients.
-constexpr absl::Duration kDrain = absl::Seconds(2);
+constexpr gpr_timespec kDrain = {.tv_sec = 2, .tv_nsec = 0, .clock_type = GPR_TIMESPAN};
 
 std::vector<std::string> PoolNamesOf(const ServerConfig& config) {
   std::vector<std::string> names;
@@ -174,7 +174,7 @@ void Server::Stop() {
   }
   parts_->services.calls.Abort(stopping, {CallKind::kRead, CallKind::kChange, CallKind::kWait,
                                           CallKind::kStream, CallKind::kWatch});
-  parts_->grpc->Shutdown(absl::ToChronoTime(absl::Now() + kDrain));
+  parts_->grpc->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), kDrain));
   parts_->grpc->Wait();
   // Its tasks may use the engine.
   parts_->services.background.Stop();

@@ -14,6 +14,7 @@
 #ifndef CAIRN_SERVER_UNARY_H_
 #define CAIRN_SERVER_UNARY_H_
 
+#include <grpc/support/time.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
@@ -28,10 +29,14 @@
 
 namespace cairn {
 
-inline absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
-  auto deadline = context.deadline();
-  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
-                                                                  : absl::FromChrono(deadline);
+// Not context.deadline(), which is an instant of the wall clock.
+inline MonotonicTime DeadlineOf(const grpc::CallbackServerContext& context) {
+  const gpr_timespec deadline = context.raw_deadline();
+  if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0) {
+    return MonotonicTime::InfiniteFuture();
+  }
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  return MonotonicTime::Now() + absl::Seconds(left.tv_sec) + absl::Nanoseconds(left.tv_nsec);
 }
 
 template <typename Response>

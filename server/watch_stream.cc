@@ -6,7 +6,6 @@
 #include <deque>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "server/convert.h"
 #include "server/watch_filter.h"
 
@@ -122,7 +121,7 @@ class WatchStream : public std::enable_shared_from_this<WatchStream> {
       return absl::OkStatus();
     }
     revision_ = std::max(revision_, present);
-    if (absl::Now() - last_bookmark_ >= kBookmarkPeriod) AddBookmark();
+    if (MonotonicTime::Now() - last_bookmark_ >= kBookmarkPeriod) AddBookmark();
     return absl::OkStatus();
   }
 
@@ -136,7 +135,7 @@ class WatchStream : public std::enable_shared_from_this<WatchStream> {
 
   void AddBookmark() {
     begun_ = true;
-    last_bookmark_ = absl::Now();
+    last_bookmark_ = MonotonicTime::Now();
     queue_.push_back({Event::kNone, revision_, "", nullptr});
   }
 
@@ -174,7 +173,7 @@ class WatchStream : public std::enable_shared_from_this<WatchStream> {
   int64_t revision_;  // everything up to it is in queue_ or told
   ListQuery list_;
   std::deque<Message> queue_;
-  absl::Time last_bookmark_ = absl::Now();
+  MonotonicTime last_bookmark_ = MonotonicTime::Now();
 };
 
 }  // namespace

@@ -37,7 +37,7 @@ void ShowOperation(const Session& session, const v1::Operation& operation) {
   if (session.globals.quiet) {
     Print(operation.id() + "\n");
   } else if (session.table()) {
-    Print(OperationDetails(operation, std::chrono::system_clock::now()));
+    Print(OperationDetails(operation, WallTime()));
   } else {
     session.PrintMessage(operation);
   }
@@ -63,7 +63,7 @@ absl::StatusOr<v1::Operation> WaitWithProgress(Session* session,
 }
 
 void ShowResult(const Session& session, const v1::Operation& operation, const std::string& done) {
-  const auto now = std::chrono::system_clock::now();
+  const auto now = WallTime();
   const google::protobuf::Message* message = &operation;
   std::string id, details;
   switch (operation.result_case()) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/wrappers.pb.h>
+#include <grpc/support/time.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
@@ -37,8 +38,9 @@ absl::StatusOr<bool> IsServing(Session* session, const std::string& service) {
   request.set_value(service);
   Response response;
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       session->call_options().timeout.value_or(kTimeout));
+  const std::chrono::milliseconds limit = session->call_options().timeout.value_or(kTimeout);
+  context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                    gpr_time_from_millis(limit.count(), GPR_TIMESPAN)));
   grpc::TemplatedGenericStub<Request, Response> stub(
       grpc::CreateChannel(session->globals.server, grpc::InsecureChannelCredentials()));
   std::promise<grpc::Status> done;

@@ -47,6 +47,8 @@ constexpr Hint kHints[] = {
     {"SHARE_NOT_WRITABLE", "check the export's options and the owner of the directory on {share}"},
     {"SHARE_OWNED", "another server works on that share: {owner}"},
     {"OPERATION_NOT_CANCELLABLE", "wait for its end: cairnctl operation wait {operation}"},
+    {"OPERATION_NOT_PARKED", "see what it does: cairnctl operation show {operation}"},
+    {"CATALOG_OLDER", "restore the newer catalog; nothing was overwritten"},
     {"TOOL_MISSING", "on the server: apt-get install {package}"},
     {"PATH_FORBIDDEN", "put the image into one of the directories that the configuration allows"},
     {"NO_SPACE", "see what there is: cairnctl pool show"},
@@ -63,11 +65,14 @@ constexpr Hint kHints[] = {
      "restore the server's newer catalog, or take the share as it is: cairnctl pool accept "
      "{share}"},
     {"POOL_UNAVAILABLE", "the state of its shares: cairnctl pool show {pool}"},
+    {"CATALOG_UNAVAILABLE",
+     "look at the disk with the server's state_path; it is tried again by itself"},
     {"SHUTTING_DOWN", "try again when the server is back"},
     {"MAP_CORRUPT", "nothing was changed; look at {file} on the share"},
     {"CHAIN_CORRUPT", "nothing was changed; look at {file} on the share"},
     {"IMAGE_CORRUPT", "nothing was changed; look at {file} on the share"},
     {"IO_ERROR", "look at the NFS server's own log; the share reported an I/O error"},
+    {"ABANDONED", "the message says what is left on the share; see cairnctl volume show {volume}"},
     {"TOOL_FAILED", "the server's log holds the output of {tool}"},
     {"INTERNAL", "the server's log says more"},
 };

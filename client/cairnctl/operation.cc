@@ -20,6 +20,11 @@ struct OperationArgs {
   std::string operation;
 };
 
+struct AbandonArgs {
+  std::string operation, reason;
+  bool yes = false;
+};
+
 struct ReportArgs {
   std::string operation, failed;
   int step = 0;
@@ -60,7 +65,7 @@ absl::Status RunList(Session* session, const ListArgs& args) {
   if (session->globals.quiet) {
     for (const v1::Operation& operation : operations) Print(operation.id() + "\n");
   } else if (session->table()) {
-    Print(OperationTable(operations, std::chrono::system_clock::now()));
+    Print(OperationTable(operations, WallTime()));
   } else {
     v1::ListOperationsResponse all;
     for (v1::Operation& operation : operations) *all.add_operations() = std::move(operation);
@@ -74,7 +79,7 @@ absl::Status ShowOperation(Session* session, const absl::StatusOr<v1::Operation>
   if (session->globals.quiet) {
     Print(operation->id() + "\n");
   } else if (session->table()) {
-    Print(OperationDetails(*operation, std::chrono::system_clock::now()));
+    Print(OperationDetails(*operation, WallTime()));
   } else {
     session->PrintMessage(*operation);
   }
@@ -104,6 +109,21 @@ absl::Status RunCancel(Session* session, const OperationArgs& args) {
   v1::CancelOperationRequest request;
   request.set_operation_id(args.operation);
   return ShowOperation(session, (*client)->CancelOperation(request, session->call_options()));
+}
+
+absl::Status RunAbandon(Session* session, const AbandonArgs& args) {
+  const auto client = session->GetClient();
+  if (!client.ok()) return client.status();
+  const auto present = (*client)->GetOperation(args.operation, session->call_options());
+  if (!present.ok()) return present.status();
+  const std::string question =
+      fmt::format("Abandon operation {} ({} of {}), which leaves its files half changed?",
+                  present->id(), Word(present->kind()), present->target());
+  if (!Confirm(args.yes, question)) return absl::CancelledError("not abandoned");
+  v1::AbandonOperationRequest request;
+  request.set_operation_id(args.operation);
+  request.set_reason(args.reason);
+  return ShowOperation(session, (*client)->AbandonOperation(request, session->call_options()));
 }
 
 absl::Status RunReport(Session* session, const ReportArgs& args) {
@@ -154,7 +174,7 @@ void AddList(CLI::App* noun, Session* session) {
   verb->add_option("--volume", args->volume, "Only on this volume")->type_name(kVolumeType);
   verb->add_option("--state", args->state, "Only in this state")
       ->check(CLI::IsMember({"QUEUED", "RUNNING", "WAITING_FOR_CONSUMER", "CANCELLING", "SUCCEEDED",
-                             "FAILED", "CANCELLED"}))
+                             "FAILED", "CANCELLED", "ABANDONED"}))
       ->type_name("");
   verb->add_option(
       "--filter", args->filter,
@@ -172,6 +192,17 @@ void AddOne(CLI::App* noun, Session* session, const std::string& name,
                            {"operation " + name + " 7d0f2c1e-0d0b-4b6e-9a52-1f3c5f0e8a77"});
   verb->add_option("operation", args->operation, "Its id")->required()->type_name(kOperationType);
   OnRun(verb, session, args, run);
+}
+
+void AddAbandon(CLI::App* noun, Session* session) {
+  auto args = std::make_shared<AbandonArgs>();
+  CLI::App* verb = AddVerb(noun, "abandon", "End a parked operation half-way: the last resort",
+                           {"operation abandon 7d0f2c1e-0d0b-4b6e-9a52-1f3c5f0e8a77 --reason 'the "
+                            "disk of nfs2 is lost'"});
+  verb->add_option("operation", args->operation, "Its id")->required()->type_name(kOperationType);
+  verb->add_option("--reason", args->reason, "Why; it is logged")->required()->type_name("WHY");
+  AddYes(verb, &args->yes);
+  OnRun(verb, session, args, RunAbandon);
 }
 
 void AddReport(CLI::App* noun, Session* session) {
@@ -203,6 +234,7 @@ void AddOperationCommands(CLI::App* app, Session* session) {
   AddOne(operation, session, "show", "Show an operation", RunShow);
   AddOne(operation, session, "wait", "Wait for the end; fails as the operation does", RunWait);
   AddOne(operation, session, "cancel", "Give an operation up", RunCancel);
+  AddAbandon(operation, session);
   AddReport(operation, session);
   AddOne(operation, session, "watch", "Print each change until the end", RunWatch);
 }

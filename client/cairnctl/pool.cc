@@ -42,7 +42,7 @@ absl::Status ShowPool(Session* session, const absl::StatusOr<v1::Pool>& pool) {
   if (session->globals.quiet) {
     Print(pool->name() + "\n");
   } else if (session->table()) {
-    Print(PoolDetails(*pool, std::chrono::system_clock::now()));
+    Print(PoolDetails(*pool, WallTime()));
   } else {
     session->PrintMessage(*pool);
   }

@@ -15,6 +15,9 @@ namespace cairn::cairnctl {
 
 using SystemTime = std::chrono::system_clock::time_point;
 
+// For ages.
+inline SystemTime WallTime() { return std::chrono::system_clock::now(); }
+
 std::string VolumeTable(const std::vector<v1::Volume>& volumes, SystemTime now);
 std::string VolumeDetails(const v1::Volume& volume, SystemTime now);
 std::string AttachmentDetails(const v1::Attachment& attachment, SystemTime now);

@@ -76,6 +76,11 @@ std::string OperationDetails(const v1::Operation& operation, SystemTime now) {
                                      operation.hypervisor_step().number(),
                                      operation.hypervisor_step().instructions_size()));
   }
+  if (operation.has_parked()) {
+    const absl::Status parked = client::StatusFromProto(operation.parked());
+    fields.Add("parked", std::string(parked.message()));
+    fields.Add("reason", client::GetReason(parked));
+  }
   if (operation.has_error()) {
     const absl::Status error = client::StatusFromProto(operation.error());
     fields.Add("error", std::string(error.message()));

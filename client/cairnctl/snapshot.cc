@@ -78,7 +78,7 @@ absl::Status RunList(Session* session, const ListArgs& args) {
   if (session->globals.quiet) {
     for (const v1::Snapshot& snapshot : snapshots) Print(snapshot.id() + "\n");
   } else if (session->table()) {
-    Print(SnapshotTable(snapshots, std::chrono::system_clock::now()));
+    Print(SnapshotTable(snapshots, WallTime()));
   } else {
     v1::ListSnapshotsResponse all;
     for (v1::Snapshot& snapshot : snapshots) *all.add_snapshots() = std::move(snapshot);
@@ -97,7 +97,7 @@ absl::Status RunShow(Session* session, const ShowArgs& args) {
   if (session->globals.quiet) {
     Print(snapshot->id() + "\n");
   } else if (session->table()) {
-    Print(SnapshotDetails(*snapshot, std::chrono::system_clock::now()));
+    Print(SnapshotDetails(*snapshot, WallTime()));
   } else {
     session->PrintMessage(*snapshot);
   }

@@ -60,7 +60,7 @@ absl::Status RunList(Session* session, const ListArgs& args) {
   if (session->globals.quiet) {
     for (const v1::Volume& volume : volumes) Print(volume.id() + "\n");
   } else if (session->table()) {
-    Print(VolumeTable(volumes, std::chrono::system_clock::now()));
+    Print(VolumeTable(volumes, WallTime()));
   } else {
     v1::ListVolumesResponse all;
     for (v1::Volume& volume : volumes) *all.add_volumes() = std::move(volume);
@@ -82,7 +82,7 @@ absl::Status RunShow(Session* session, const ShowArgs& args) {
   if (session->globals.quiet) {
     Print(volume->id() + "\n");
   } else if (session->table()) {
-    Print(VolumeDetails(*volume, std::chrono::system_clock::now()));
+    Print(VolumeDetails(*volume, WallTime()));
   } else {
     session->PrintMessage(*volume);
   }

@@ -8,6 +8,7 @@ namespace {
 class SystemClock : public Clock {
  public:
   absl::Time Now() const override { return absl::Now(); }
+  MonotonicTime Monotonic() const override { return MonotonicTime::Now(); }
 };
 
 }  // namespace

@@ -43,6 +43,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kVolumeInUse, "VOLUME_IN_USE", kFailedPrecondition},
     ReasonEntry{Reason::kVolumeHasSnapshots, "VOLUME_HAS_SNAPSHOTS", kFailedPrecondition},
     ReasonEntry{Reason::kSnapshotNotNewest, "SNAPSHOT_NOT_NEWEST", kFailedPrecondition},
+    ReasonEntry{Reason::kCatalogOlder, "CATALOG_OLDER", kFailedPrecondition},
     ReasonEntry{Reason::kSnapshotsDisabled, "SNAPSHOTS_DISABLED", kFailedPrecondition},
     ReasonEntry{Reason::kBackingFileShared, "BACKING_FILE_SHARED", kFailedPrecondition},
     ReasonEntry{Reason::kImageUnsafe, "IMAGE_UNSAFE", kFailedPrecondition},
@@ -51,6 +52,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kShareOwned, "SHARE_OWNED", kFailedPrecondition},
     ReasonEntry{Reason::kOperationNotCancellable, "OPERATION_NOT_CANCELLABLE", kFailedPrecondition},
     ReasonEntry{Reason::kOperationNotWaiting, "OPERATION_NOT_WAITING", kFailedPrecondition},
+    ReasonEntry{Reason::kOperationNotParked, "OPERATION_NOT_PARKED", kFailedPrecondition},
     ReasonEntry{Reason::kHypervisorMismatch, "HYPERVISOR_MISMATCH", kFailedPrecondition},
     ReasonEntry{Reason::kHypervisorFailed, "HYPERVISOR_FAILED", kFailedPrecondition},
     ReasonEntry{Reason::kToolMissing, "TOOL_MISSING", kFailedPrecondition},
@@ -66,6 +68,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kCatalogOlder, "CATALOG_OLDER", kUnavailable},
     ReasonEntry{Reason::kHypervisorUnavailable, "HYPERVISOR_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kPoolUnavailable, "POOL_UNAVAILABLE", kUnavailable},
+    ReasonEntry{Reason::kCatalogUnavailable, "CATALOG_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kStarting, "STARTING", kUnavailable},
     ReasonEntry{Reason::kShuttingDown, "SHUTTING_DOWN", kUnavailable},
     ReasonEntry{Reason::kCancelled, "CANCELLED", kCancelled},
@@ -76,6 +79,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kChainCorrupt, "CHAIN_CORRUPT", kDataLoss},
     ReasonEntry{Reason::kImageCorrupt, "IMAGE_CORRUPT", kDataLoss},
     ReasonEntry{Reason::kIoError, "IO_ERROR", kDataLoss},
+    ReasonEntry{Reason::kAbandoned, "ABANDONED", kDataLoss},
     ReasonEntry{Reason::kToolFailed, "TOOL_FAILED", kInternal},
 };
 
@@ -113,6 +117,7 @@ Reason ReasonOfErrno(int error_number) {
       return Reason::kShareNotWritable;
     case ESTALE:
     case EAGAIN:
+    case EINTR:
     case ETIMEDOUT:
     case EHOSTDOWN:
     case EHOSTUNREACH:

@@ -45,6 +45,7 @@ enum class Reason {
   kVolumeInUse,              // FAILED_PRECONDITION; metadata: attachment, instance
   kVolumeHasSnapshots,       // FAILED_PRECONDITION; metadata: snapshots
   kSnapshotNotNewest,        // FAILED_PRECONDITION; metadata: newer
+  kCatalogOlder,             // FAILED_PRECONDITION: the share knows of changes that the catalog lacks
   kSnapshotsDisabled,        // FAILED_PRECONDITION
   kBackingFileShared,        // FAILED_PRECONDITION: another file also uses it
   kImageUnsafe,              // FAILED_PRECONDITION: points outside its chain, or is no plain file
@@ -53,6 +54,7 @@ enum class Reason {
   kShareOwned,               // FAILED_PRECONDITION: another server owns it
   kOperationNotCancellable,  // FAILED_PRECONDITION
   kOperationNotWaiting,      // FAILED_PRECONDITION: no consumer's answer is awaited
+  kOperationNotParked,       // FAILED_PRECONDITION: nothing is in its way
   kHypervisorMismatch,       // FAILED_PRECONDITION: no such disk, or other files open
   kHypervisorFailed,         // FAILED_PRECONDITION: it refused, or its job failed
   kToolMissing,            // FAILED_PRECONDITION: qemu-img, mount.nfs ...; metadata: tool, package
@@ -68,6 +70,7 @@ enum class Reason {
   kCatalogOlder,           // UNAVAILABLE: the share has seen a later state of the catalog
   kHypervisorUnavailable,  // UNAVAILABLE; metadata: address
   kPoolUnavailable,        // UNAVAILABLE: no share of the pool can be used
+  kCatalogUnavailable,     // UNAVAILABLE; metadata: since: the server's records are read only
   kStarting,               // UNAVAILABLE: the server takes up what was interrupted
   kShuttingDown,           // UNAVAILABLE
   kCancelled,              // CANCELLED
@@ -78,6 +81,7 @@ enum class Reason {
   kChainCorrupt,           // DATA_LOSS: loop, missing file, wrong backing
   kImageCorrupt,           // DATA_LOSS: a qcow2 header that cannot be right
   kIoError,                // DATA_LOSS: EIO on a file
+  kAbandoned,              // DATA_LOSS: an administrator has abandoned it half-way
   kToolFailed,             // INTERNAL: a child process failed; metadata: tool
 };
 

@@ -61,12 +61,22 @@ class Catalog {
   // A UUID, of this catalog alone; given once, when it was made.
   virtual const std::string& id() const = 0;
 
+  // OK while changes can be made. Else CATALOG_UNAVAILABLE, saying since when and why: a write has
+  // failed, after which what the system shows of the files may not be what the disk has. Changes are
+  // refused with it, reads go on, and the catalog is written anew, which is tried until it succeeds.
+  virtual absl::Status health() const = 0;
+
   // Makes the transaction durable, unless it may be later, then visible, then calls `done` (on the
   // catalog's own thread: be quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a
-  // put's revision is not the present one: nothing changed.
+  // put's revision is not the present one: nothing changed. When whether it is durable cannot be
+  // told, since the disk failed meanwhile, it is told once that is known: when the catalog was written
+  // anew, with it.
   virtual void Commit(Transaction transaction, std::function<void(absl::Status)> done) = 0;
   // The same, waiting. Not from a thread that must not block. It may be this thread that writes.
   virtual absl::Status CommitAndWait(Transaction transaction);
+  // Before an end: nobody waits any longer for what is not known, now or later. It is answered with
+  // CATALOG_UNAVAILABLE, and is there at the next start, or is not.
+  virtual void AnswerDoubts() = 0;
 
   // Null when there is none.
   virtual VolumePtr FindVolume(const std::string& id) const = 0;
@@ -120,6 +130,10 @@ class Catalog {
 struct SqliteCatalogOptions {
   std::string path;           // never on NFS: SQLite's locks do not hold there
   int changes_kept = 10'000;  // for watchers
+  // When what may be durable later is brought to the disk, if nothing else has been.
+  absl::Duration later = absl::Milliseconds(100);
+  // The log's length from the first, where there is room (write_ahead_log.h).
+  int64_t log_bytes = 14 << 20;
 };
 // Opens or creates the database (with a write-ahead log that is synced at each commit) and loads what
 // is to be in memory. An older schema is brought up to date; a newer one is FAILED_PRECONDITION.

@@ -179,6 +179,19 @@ void MemoryIndex::Publish(const Changes& changes) {
   }
 }
 
+Changes MemoryIndex::Everything() const {
+  MutexLock lock(&mutex_);
+  Changes everything;
+  // In an order that gives the next start few pages to look for.
+  everything.volumes = {volume_orders_.by_create_time.begin(), volume_orders_.by_create_time.end()};
+  everything.snapshots = {snapshot_orders_.by_create_time.begin(),
+                          snapshot_orders_.by_create_time.end()};
+  everything.operations = {operations_.begin(), operations_.end()};
+  for (const auto& [address, share] : shares_) everything.shares.push_back(share);
+  everything.revision = revision_;
+  return everything;
+}
+
 void MemoryIndex::Apply(const Changes& changes) {
   for (const VolumePtr& volume : changes.volumes) SetVolume(volume->id, volume);
   for (const SnapshotPtr& snapshot : changes.snapshots) SetSnapshot(snapshot->id, snapshot);

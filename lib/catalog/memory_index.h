@@ -32,6 +32,7 @@ struct Changes {
   struct Removal {
     std::string id;
     int64_t revision = 0;
+    int64_t replaced = 0;  // the revision of what is removed
   };
   std::vector<VolumePtr> volumes;
   std::vector<SnapshotPtr> snapshots;
@@ -42,6 +43,7 @@ struct Changes {
   std::vector<Removal> removed_operations;
   std::vector<Removal> removed_shares;
   int64_t revision = 0;  // the last one given out, here or before
+  uint64_t digest = 0;   // what it adds to the digest of all records (checksum.h)
   bool may_be_durable_later = false;
 
   bool empty() const {
@@ -60,6 +62,9 @@ class MemoryIndex {
   // not known any more.
   void Load(const Changes& loaded, int64_t volume_revision);
   void Publish(const Changes& changes);
+
+  // Everything that is here, as puts into an empty store.
+  Changes Everything() const;
 
   VolumePtr FindVolume(const std::string& id) const;
   SnapshotPtr FindSnapshot(const std::string& id) const;

@@ -27,7 +27,7 @@ constexpr Names<SnapshotState, 4> kSnapshotStates = {{
     {SnapshotState::kError, "ERROR"},
 }};
 
-constexpr Names<OperationState, 7> kOperationStates = {{
+constexpr Names<OperationState, 8> kOperationStates = {{
     {OperationState::kQueued, "QUEUED"},
     {OperationState::kRunning, "RUNNING"},
     {OperationState::kWaitingForConsumer, "WAITING_FOR_CONSUMER"},
@@ -35,6 +35,7 @@ constexpr Names<OperationState, 7> kOperationStates = {{
     {OperationState::kSucceeded, "SUCCEEDED"},
     {OperationState::kFailed, "FAILED"},
     {OperationState::kCancelled, "CANCELLED"},
+    {OperationState::kAbandoned, "ABANDONED"},
 }};
 
 constexpr Names<OperationKind, 13> kOperationKinds = {{

@@ -16,6 +16,7 @@
 #include "lib/base/disk_change.h"
 #include "lib/base/format.h"
 #include "lib/base/hypervisor_address.h"
+#include "lib/base/monotonic_time.h"
 
 namespace cairn {
 
@@ -40,6 +41,7 @@ enum class OperationState {
   kSucceeded,
   kFailed,
   kCancelled,
+  kAbandoned,
 };
 enum class OperationKind {
   kCreateVolume,
@@ -69,7 +71,7 @@ std::optional<OperationKind> OperationKindFromName(std::string_view name);
 
 inline bool Ended(OperationState state) {
   return state == OperationState::kSucceeded || state == OperationState::kFailed ||
-         state == OperationState::kCancelled;
+         state == OperationState::kCancelled || state == OperationState::kAbandoned;
 }
 
 enum class AccessMode { kReadWrite, kReadOnly };
@@ -160,10 +162,12 @@ struct OperationRecord {
   int64_t done_bytes = 0;
   int64_t total_bytes = 0;
   bool cancellable = false;
-  absl::Status error;  // with reason and metadata, when FAILED or CANCELLED
+  absl::Status error;   // with reason and metadata, when FAILED, CANCELLED or ABANDONED
+  absl::Status parked;  // why it waits and is tried again; OK: it does not. Not kept on the disk
   absl::Time create_time;
   absl::Time start_time = absl::InfinitePast();
   absl::Time end_time = absl::InfiniteFuture();
+  MonotonicTime running_since;  // of this run of the server, for estimates; never stored
   int64_t revision = 0;
 };
 

@@ -1,22 +1,37 @@
 // The catalog over SQLite: one thread writes at a time, whoever commits meanwhile shares its next
 // fsync.
+//
+// When a write fails, other than for want of room, nothing more is written to the file. The thread
+// that writes makes a new one out of what is in memory, with what was being committed, and puts it in
+// its place; it tries until it succeeds, and refuses what is to be committed meanwhile.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/status.h"
+#include "lib/base/strings.h"
 #include "lib/catalog/catalog.h"
+#include "lib/catalog/catalog_files.h"
+#include "lib/catalog/catalog_mark.h"
+#include "lib/catalog/commit_outcome.h"
 #include "lib/catalog/listing.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/operations.h"
+#include "lib/catalog/process_lock.h"
 #include "lib/catalog/sqlite_store.h"
 #include "lib/catalog/staging.h"
 #include "lib/catalog/stored_operations.h"
+#include "lib/catalog/write_anew.h"
 
 namespace cairn {
 namespace {
@@ -24,30 +39,57 @@ namespace {
 // Bounds how long the first of a batch waits for the last.
 constexpr size_t kBatchMax = 1000;
 constexpr int kWriterNice = -10;
+// Between two tries to write the catalog anew.
+constexpr std::chrono::milliseconds kPauseMin(250);
+constexpr std::chrono::milliseconds kPauseMax(30'000);
+
+struct Parts {
+  std::unique_ptr<ProcessLock> lock;
+  std::unique_ptr<KnownRequests> requests;
+  std::unique_ptr<CatalogMark> mark;
+  std::unique_ptr<SqliteStore> store;
+  std::unique_ptr<MemoryIndex> index;
+  std::unique_ptr<StoredOperations> look_ups, lists;
+};
 
 class SqliteCatalog : public Catalog {
  public:
-  SqliteCatalog(std::unique_ptr<SqliteStore> store, std::unique_ptr<MemoryIndex> index,
-                std::unique_ptr<StoredOperations> look_ups, std::unique_ptr<StoredOperations> lists)
-      : store_(std::move(store)),
-        index_(std::move(index)),
-        look_ups_(std::move(look_ups)),
-        lists_(std::move(lists)),
+  SqliteCatalog(const std::string& path, const WriteAheadLog::Options& log, Parts parts)
+      : files_(path),
+        log_(log),
+        lock_(std::move(parts.lock)),
+        requests_(std::move(parts.requests)),
+        mark_(std::move(parts.mark)),
+        store_(std::move(parts.store)),
+        index_(std::move(parts.index)),
+        look_ups_(std::move(parts.look_ups)),
+        lists_(std::move(parts.lists)),
         operations_(index_.get(), look_ups_.get(), lists_.get()),
-        durable_revision_(store_->loaded_revision()),
-        writer_([this] { Run(); }) {}
+        id_(store_->seal().id),
+        loaded_revision_(store_->loaded_revision()),
+        durable_revision_(loaded_revision_) {
+    FollowStore();
+    writer_ = std::thread([this] { Run(); });
+  }
 
   // What was handed to Commit before is still committed.
   ~SqliteCatalog() override {
     {
       MutexLock lock(&mutex_);
       stopping_ = true;
+      if (trouble_.has_value()) trouble_->next_try = Steady::now();
       wake_.NotifyOne();
     }
     writer_.join();
+    if (!health().ok()) store_->Abandon();
   }
 
-  const std::string& id() const override { return store_->id(); }
+  const std::string& id() const override { return id_; }
+
+  absl::Status health() const override {
+    MutexLock lock(&mutex_);
+    return trouble_.has_value() ? trouble_->told : absl::OkStatus();
+  }
 
   void Commit(Transaction transaction, std::function<void(absl::Status)> done) override {
     bool wake;
@@ -65,17 +107,30 @@ class SqliteCatalog : public Catalog {
     bool alone;
     {
       MutexLock lock(&mutex_);
-      alone = !writing_ && queue_.empty();
+      alone = !writing_ && queue_.empty() && !trouble_.has_value();
       if (alone) writing_ = true;
     }
     if (!alone) return Catalog::CommitAndWait(std::move(transaction));
-    std::vector<Pending> batch(1);
-    batch[0].transaction = std::move(transaction);
-    Carry(&batch);
+    Batch batch;
+    batch.pending.resize(1);
+    batch.pending[0].transaction = std::move(transaction);
+    Stage(&batch);
+    std::shared_ptr<CommitOutcome> later;
+    if (absl::Status doubt = Write(&batch); !doubt.ok()) {
+      later = std::make_shared<CommitOutcome>();
+      batch.pending[0].done = [later](absl::Status status) { later->Set(std::move(status)); };
+      Hold(std::move(batch), doubt);
+    } else if (!batch.accepted.empty()) {
+      CallListeners();
+    }
+    EndWriting();
+    return later != nullptr ? later->Wait() : std::move(batch.pending[0].outcome);
+  }
+
+  void AnswerDoubts() override {
     MutexLock lock(&mutex_);
-    writing_ = false;
-    if (!queue_.empty() || stopping_) wake_.NotifyOne();
-    return std::move(batch[0].outcome);
+    doubts_wait_ = false;
+    wake_.NotifyOne();
   }
 
   VolumePtr FindVolume(const std::string& id) const override { return index_->FindVolume(id); }
@@ -114,7 +169,7 @@ class SqliteCatalog : public Catalog {
     return index_->VolumesOn(share);
   }
   int64_t revision() const override { return index_->revision(); }
-  int64_t loaded_revision() const override { return store_->loaded_revision(); }
+  int64_t loaded_revision() const override { return loaded_revision_; }
   int64_t durable_revision() const override { return durable_revision_; }
   absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision,
                                                          int count_max) const override {
@@ -138,10 +193,28 @@ class SqliteCatalog : public Catalog {
   }
 
  private:
+  using Steady = std::chrono::steady_clock;
+
   struct Pending {
     Transaction transaction;
     std::function<void(absl::Status)> done;
     absl::Status outcome;
+  };
+  struct Batch {
+    std::vector<Pending> pending;
+    std::vector<Changes> accepted;
+    std::vector<size_t> owners;  // of those: their places in `pending`
+  };
+  // Why nothing may be written to the file, and when it is written anew.
+  struct Trouble {
+    absl::Status told;
+    Steady::time_point next_try;
+    std::chrono::milliseconds pause = kPauseMin;
+  };
+  struct Work {
+    enum class Kind { kCommit, kRefuse, kWriteAnew, kAnswerDoubts, kEnd };
+    Kind kind = Kind::kEnd;
+    Batch batch;
   };
 
   void Run() {
@@ -149,59 +222,193 @@ class SqliteCatalog : public Catalog {
     // (CAP_SYS_NICE). In Linux that is of the calling thread alone.
     setpriority(PRIO_PROCESS, 0, kWriterNice);
     for (;;) {
-      std::vector<Pending> batch = TakeBatch();
-      if (batch.empty()) return;
-      Carry(&batch);
-      MutexLock lock(&mutex_);
-      writing_ = false;
+      Work work = TakeWork();
+      switch (work.kind) {
+        case Work::Kind::kCommit:
+          Stage(&work.batch);
+          if (absl::Status doubt = Write(&work.batch); !doubt.ok()) {
+            Hold(std::move(work.batch), doubt);
+          } else {
+            Answer(&work.batch);
+          }
+          break;
+        case Work::Kind::kRefuse:
+          Refuse(&work.batch);
+          break;
+        case Work::Kind::kWriteAnew:
+          WriteFileAnew();
+          break;
+        case Work::Kind::kAnswerDoubts:
+          Refuse(&in_doubt_);
+          break;
+        case Work::Kind::kEnd:
+          return;
+      }
+      EndWriting();
     }
   }
 
-  // For the thread that has set writing_.
-  void Carry(std::vector<Pending>* batch) {
-    const bool changed = CommitBatch(batch);
-    for (Pending& pending : *batch) {
-      if (pending.done) pending.done(std::move(pending.outcome));
-    }
-    if (changed) CallListeners();
-  }
-
-  // Empty only when the catalog is being closed.
-  std::vector<Pending> TakeBatch() {
+  void EndWriting() {
     MutexLock lock(&mutex_);
-    while (writing_ || (queue_.empty() && !stopping_)) wake_.Wait(&mutex_);
-    std::vector<Pending> batch;
-    writing_ = !queue_.empty();
-    while (!queue_.empty() && batch.size() < kBatchMax) {
-      batch.push_back(std::move(queue_.front()));
-      queue_.pop_front();
-    }
-    return batch;
+    writing_ = false;
+    if (!queue_.empty() || stopping_ || trouble_.has_value()) wake_.NotifyOne();
   }
 
-  // Sets each one's outcome. True when something was changed.
-  bool CommitBatch(std::vector<Pending>* batch) {
+  // Waits until there is some, and nobody else is writing.
+  Work TakeWork() {
+    MutexLock lock(&mutex_);
+    for (;;) {
+      if (writing_) {
+        wake_.Wait(&mutex_);
+        continue;
+      }
+      Work work = NextWork();
+      if (work.kind != Work::Kind::kEnd) {
+        writing_ = true;
+        return work;
+      }
+      if (stopping_) return work;
+      if (trouble_.has_value()) {
+        wake_.WaitFor(&mutex_, absl::FromChrono(trouble_->next_try - Steady::now()));
+      } else {
+        wake_.Wait(&mutex_);
+      }
+    }
+  }
+
+  // kEnd: none now.
+  Work NextWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Work work;
+    if (trouble_.has_value() && trouble_->next_try <= Steady::now()) {
+      work.kind = Work::Kind::kWriteAnew;
+    } else if (trouble_.has_value() && !doubts_wait_ && !in_doubt_.pending.empty()) {
+      work.kind = Work::Kind::kAnswerDoubts;
+    } else if (!queue_.empty()) {
+      work.kind = trouble_.has_value() ? Work::Kind::kRefuse : Work::Kind::kCommit;
+      while (!queue_.empty() && work.batch.pending.size() < kBatchMax) {
+        work.batch.pending.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+      }
+    }
+    return work;
+  }
+
+  // Sets the outcome of those that are refused. For the thread that has set writing_, as are the next.
+  void Stage(Batch* batch) {
     // On the writer's own connection, whose pages are at hand.
     const Operations operations(index_.get(), store_->operations(), store_->operations());
     Staging staging(index_.get(), &operations);
-    std::vector<Changes> accepted;
-    std::vector<Pending*> owners;
-    for (Pending& pending : *batch) {
+    for (size_t i = 0; i < batch->pending.size(); ++i) {
+      Pending& pending = batch->pending[i];
       auto changes = staging.Stage(std::move(pending.transaction));
       pending.outcome = changes.status();
       if (!changes.ok() || changes->empty()) continue;
-      accepted.push_back(*std::move(changes));
-      owners.push_back(&pending);
+      batch->accepted.push_back(*std::move(changes));
+      batch->owners.push_back(i);
     }
-    if (accepted.empty()) return false;
-    absl::Status written = store_->Write(accepted);
-    if (!written.ok()) {
-      for (Pending* pending : owners) pending->outcome = written;
-      return false;
+  }
+
+  // Not OK when whether the batch was written cannot be told, and why.
+  absl::Status Write(Batch* batch) {
+    if (batch->accepted.empty()) return absl::OkStatus();
+    SqliteStore::Written written = store_->Write(batch->accepted);
+    switch (written.outcome) {
+      case SqliteStore::Outcome::kDone:
+        durable_revision_ = store_->synced_revision();
+        for (const Changes& changes : batch->accepted) index_->Publish(changes);
+        break;
+      case SqliteStore::Outcome::kNothing:
+        for (const size_t owner : batch->owners) batch->pending[owner].outcome = written.why;
+        batch->accepted.clear();
+        break;
+      case SqliteStore::Outcome::kInDoubt:
+        return written.why;
     }
+    return absl::OkStatus();
+  }
+
+  void Answer(Batch* batch) {
+    for (Pending& pending : batch->pending) {
+      if (pending.done) pending.done(std::move(pending.outcome));
+    }
+    if (!batch->accepted.empty()) CallListeners();
+  }
+
+  // Of those in doubt each, since what was refused among them was compared with what is in doubt.
+  void Refuse(Batch* batch) {
+    absl::Status why = health();
+    if (!batch->accepted.empty()) {
+      why = Annotate(why, "whether this was done is not known before the next start");
+    }
+    const Batch refused = std::exchange(*batch, {});
+    for (const Pending& pending : refused.pending) {
+      if (pending.done) pending.done(why);
+    }
+  }
+
+  void Hold(Batch batch, const absl::Status& why) {
+    Stop(why);
+    in_doubt_ = std::move(batch);
+  }
+
+  // On any thread.
+  void Stop(const absl::Status& why) {
+    MutexLock lock(&mutex_);
+    if (trouble_.has_value()) return;
+    spdlog::error("the catalog is read only until it was written anew: {}", Describe(why));
+    const std::string since = absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone());
+    trouble_.emplace();
+    trouble_->told =
+        Error(Reason::kCatalogUnavailable,
+              fmt::format(
+                  "the server's records are read only since {}, until they could be written anew, "
+                  "which is tried again and again: {}",
+                  since, ToStd(why.message())),
+              {{"since", since}});
+    trouble_->next_try = Steady::now();
+    wake_.NotifyOne();
+  }
+
+  void FollowStore() {
+    store_->Follow(mark_.get(), [this](const absl::Status& why) { Stop(why); });
+  }
+
+  void WriteFileAnew() {
+    if (absl::Status status = ReplaceStore(); !status.ok()) {
+      MutexLock lock(&mutex_);
+      spdlog::error("the catalog could not be written anew: {}", Describe(status));
+      trouble_->next_try = Steady::now() + trouble_->pause;
+      trouble_->pause = std::min(2 * trouble_->pause, kPauseMax);
+      if (stopping_) doubts_wait_ = false;
+      return;
+    }
+    spdlog::info("the catalog was written anew: changes are made again");
+    {
+      MutexLock lock(&mutex_);
+      trouble_.reset();
+    }
+    Batch batch = std::exchange(in_doubt_, {});
+    for (const Changes& changes : batch.accepted) index_->Publish(changes);
+    Answer(&batch);
+  }
+
+  absl::Status ReplaceStore() {
+    WholeCatalog whole;
+    whole.seal = store_->seal();
+    whole.records = index_->Everything();
+    whole.added = in_doubt_.accepted;
+    whole.old = store_->database();
+    ASSIGN_OR_RETURN(const Seal seal, WriteAnew(files_, whole));
+    ASSIGN_OR_RETURN(auto store, SqliteStore::Open(files_.path(), log_, requests_.get()));
+    RETURN_IF_ERROR(look_ups_->Reopen());
+    RETURN_IF_ERROR(lists_->Reopen());
+    store->GoOnFrom(seal);
+    store_->Abandon();
+    store_ = std::move(store);
     durable_revision_ = store_->synced_revision();
-    for (const Changes& changes : accepted) index_->Publish(changes);
-    return true;
+    mark_->Durable(seal.commits, seal.chain);
+    FollowStore();
+    return absl::OkStatus();
   }
 
   void CallListeners() {
@@ -222,17 +429,27 @@ class SqliteCatalog : public Catalog {
     }
   }
 
-  const std::unique_ptr<SqliteStore> store_;  // used by whoever has set writing_
+  const CatalogFiles files_;
+  const WriteAheadLog::Options log_;
+  const std::unique_ptr<ProcessLock> lock_;  // early, so that it is given back late
+  const std::unique_ptr<KnownRequests> requests_;
+  const std::unique_ptr<CatalogMark> mark_;
+  std::unique_ptr<SqliteStore> store_;  // used by whoever has set writing_
   const std::unique_ptr<MemoryIndex> index_;
   const std::unique_ptr<StoredOperations> look_ups_, lists_;
   const Operations operations_;
+  const std::string id_;
+  const int64_t loaded_revision_;
   std::atomic<int64_t> durable_revision_;
+  Batch in_doubt_;  // as store_
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar wake_;
   std::deque<Pending> queue_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Trouble> trouble_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;  // some thread is at it
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool doubts_wait_ ABSL_GUARDED_BY(mutex_) = true;  // until they are none
 
   Mutex listeners_mutex_;
   CondVar listener_ended_;
@@ -245,16 +462,50 @@ class SqliteCatalog : public Catalog {
   std::thread writer_;  // last, so that what it uses is there when it starts
 };
 
+// Opens what is there, or makes an empty one where nothing was.
+absl::StatusOr<std::unique_ptr<SqliteStore>> OpenStore(const CatalogFiles& files,
+                                                       const std::optional<MarkContent>& mark,
+                                                       const WriteAheadLog::Options& log,
+                                                       KnownRequests* requests) {
+  RETURN_IF_ERROR(files.FinishReplacement());
+  ASSIGN_OR_RETURN(const CatalogFiles::Presence presence, files.Look());
+  const bool nothing = presence == CatalogFiles::Presence::kNone && !mark.has_value();
+  if (presence != CatalogFiles::Presence::kThere && !nothing) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: the catalog is missing or empty, where one was: restore the newest copy of it, or, to "
+        "begin an empty one, remove it with {} and {}",
+        files.path(), files.log(), files.mark()));
+  }
+  if (nothing) RETURN_IF_ERROR(CreateCatalog(files));
+  if (!nothing && (!mark.has_value() || mark->state == MarkContent::State::kOpen)) {
+    RETURN_IF_ERROR(files.WriteBack());
+  }
+  return SqliteStore::Open(files.path(), log, requests);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOptions& options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<SqliteStore> store, SqliteStore::Open(options.path));
-  auto index = std::make_unique<MemoryIndex>(options.changes_kept);
-  RETURN_IF_ERROR(store->LoadInto(index.get()));
-  ASSIGN_OR_RETURN(auto look_ups, StoredOperations::Open(options.path, store->requests()));
-  ASSIGN_OR_RETURN(auto lists, StoredOperations::Open(options.path, store->requests()));
-  return std::make_unique<SqliteCatalog>(std::move(store), std::move(index), std::move(look_ups),
-                                         std::move(lists));
+  const CatalogFiles files(options.path);
+  const WriteAheadLog::Options log{absl::ToChronoNanoseconds(options.later), options.log_bytes};
+  Parts parts;
+  // Two servers on one catalog would each trust their own memory.
+  ASSIGN_OR_RETURN(ProcessLock lock, ProcessLock::Take(options.path));
+  parts.lock = std::make_unique<ProcessLock>(std::move(lock));
+  parts.requests = std::make_unique<KnownRequests>();
+  ASSIGN_OR_RETURN(const std::optional<MarkContent> mark, ReadMark(files.mark()));
+  ASSIGN_OR_RETURN(parts.store, OpenStore(files, mark, log, parts.requests.get()));
+  parts.index = std::make_unique<MemoryIndex>(options.changes_kept);
+  RETURN_IF_ERROR(parts.store->LoadInto(parts.index.get()));
+  if (mark.has_value()) {
+    RETURN_IF_ERROR(CheckAgainstMark(options.path, parts.store->seal(), *mark));
+  } else {
+    RETURN_IF_ERROR(parts.store->BeginTimeline());
+  }
+  ASSIGN_OR_RETURN(parts.mark, CatalogMark::Begin(files.mark(), parts.store->seal()));
+  ASSIGN_OR_RETURN(parts.look_ups, StoredOperations::Open(options.path, parts.requests.get()));
+  ASSIGN_OR_RETURN(parts.lists, StoredOperations::Open(options.path, parts.requests.get()));
+  return std::make_unique<SqliteCatalog>(options.path, log, std::move(parts));
 }
 
 }  // namespace cairn

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -17,9 +18,10 @@ constexpr int kBusyMilliseconds = 5000;
 absl::Status ErrorOf(sqlite3* database, const std::string& path, std::string_view attempted) {
   int code = sqlite3_extended_errcode(database);
   std::string message = fmt::format("{}: {}: {}", path, attempted, sqlite3_errmsg(database));
-  if (int number = sqlite3_system_errno(database); number != 0) {
-    message += fmt::format(" ({})", strerrordesc_np(number));
-  }
+  const int number = sqlite3_system_errno(database);
+  if (number != 0) message += fmt::format(" ({})", strerrordesc_np(number));
+  // SQLite has a code of its own for ENOSPC alone.
+  if (code == SQLITE_IOERR_WRITE && number == EDQUOT) code = SQLITE_FULL;
   switch (code & 0xFF) {  // the primary code
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -79,12 +81,12 @@ int64_t SqliteStatement::Number(int column) const {
   return sqlite3_column_int64(statement_.get(), column);
 }
 
-absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path) {
+absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path, File file) {
   sqlite3* raw = nullptr;
+  const int create = file == File::kNew ? SQLITE_OPEN_CREATE : 0;
   int code = sqlite3_open_v2(
       path.c_str(), &raw,
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-      nullptr);
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | create, nullptr);
   // SQLite gives a handle even when it fails; it holds the message and must be closed.
   SqliteDatabase database(raw, path);
   if (raw == nullptr)
@@ -134,6 +136,10 @@ absl::Status SqliteDatabase::SetSynced(bool synced) {
   RETURN_IF_ERROR(Execute(synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
   synced_ = synced;
   return absl::OkStatus();
+}
+
+void SqliteDatabase::CloseAsItIs() {
+  sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
 void SqliteDatabase::TakeOverCheckpoints() {

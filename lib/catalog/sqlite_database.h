@@ -2,7 +2,7 @@
 //
 // A statement must not outlive its database. Used by one thread at a time.
 //
-//   ASSIGN_OR_RETURN(auto database, SqliteDatabase::Open(path));
+//   ASSIGN_OR_RETURN(auto database, SqliteDatabase::Open(path, SqliteDatabase::File::kNew));
 //   ASSIGN_OR_RETURN(auto insert, database.Prepare("INSERT INTO meta VALUES(?, ?)"));
 //   insert.Bind(1, "revision");
 //   insert.Bind(2, 7);
@@ -50,8 +50,9 @@ class SqliteStatement {
 
 class SqliteDatabase {
  public:
-  // Creates the file when there is none; its directory must be there.
-  static absl::StatusOr<SqliteDatabase> Open(const std::string& path);
+  // The file must be there, or is made when it is not there.
+  enum class File { kOld, kNew };
+  static absl::StatusOr<SqliteDatabase> Open(const std::string& path, File file);
 
   absl::StatusOr<SqliteStatement> Prepare(std::string_view sql);
   // One or more statements whose rows are of no interest.
@@ -65,6 +66,10 @@ class SqliteDatabase {
   // Whether commits wait until they are on the disk (PRAGMA synchronous FULL or NORMAL, where the log
   // is not synced at a commit, only before its pages are copied). Not within a transaction.
   absl::Status SetSynced(bool synced);
+
+  // From now on its end writes nothing: without this, the last connection to a database with a
+  // write-ahead log copies what is there and removes the log.
+  void CloseAsItIs();
 
   // For databases with a write-ahead log. Commits no longer make checkpoints, but count pages:
   // log_pages() is how many the log held after the last one.

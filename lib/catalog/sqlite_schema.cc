@@ -8,6 +8,7 @@
 #include "lib/base/id.h"
 #include "lib/base/status.h"
 #include "lib/catalog/record_json.h"
+#include "lib/catalog/seal.h"
 #include "lib/catalog/stored_record.h"
 #include "lib/catalog/time_key.h"
 
@@ -25,7 +26,8 @@ absl::Status SplitOperations(SqliteDatabase* database, const std::string& path) 
   for (;;) {
     ASSIGN_OR_RETURN(bool more, select.Step());
     if (!more) return absl::OkStatus();
-    const StoredRow row{std::string(select.Text(0)), select.Number(1), std::string(select.Text(2))};
+    StoredRow row{std::string(select.Text(0)), select.Number(1), std::string(select.Text(2))};
+    row.checksum = ChecksumOf(row, RecordKind::kOperation);  // there was none
     ASSIGN_OR_RETURN(auto operation, RecordFrom(path, "operations", row, OperationFromJson));
     const std::string created = TimeKey(operation->create_time);
     SqliteStatement& insert = Ended(operation->state) ? ended : unfinished;
@@ -45,6 +47,59 @@ absl::Status GiveId(SqliteDatabase* database, const std::string& /*path*/) {
   ASSIGN_OR_RETURN(SqliteStatement insert, database->Prepare("INSERT INTO catalog(id) VALUES(?)"));
   const std::string id = NewId();
   insert.Bind(1, id);
+  return insert.Run();
+}
+
+// Whatever a row holds: whether it can be read is found out later, as ever.
+absl::Status FillChecksums(SqliteDatabase* database, RecordKind kind, const char* table,
+                           uint64_t* digest) {
+  const bool ended = std::string_view(table) == "operations";
+  ASSIGN_OR_RETURN(
+      SqliteStatement select,
+      database->Prepare(fmt::format("SELECT rowid, id, revision, body{} FROM {}",
+                                    ended ? ", created, volume_id, request_id" : "", table)));
+  ASSIGN_OR_RETURN(
+      SqliteStatement update,
+      database->Prepare(fmt::format("UPDATE {} SET checksum = ? WHERE rowid = ?", table)));
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, select.Step());
+    if (!more) return absl::OkStatus();
+    Checksum checksum = RowChecksum(kind, select.Text(1), select.Number(2), select.Text(3));
+    if (ended) checksum.Add(select.Text(4)).Add(select.Text(5)).Add(select.Text(6));
+    *digest += DigestOf(kind, select.Text(1), select.Number(2));
+    update.Bind(1, static_cast<int64_t>(checksum.value()));
+    update.Bind(2, select.Number(0));
+    RETURN_IF_ERROR(update.Run());
+  }
+}
+
+absl::Status FillSeal(SqliteDatabase* database, const std::string& /*path*/) {
+  Seal seal;
+  for (auto [kind, table] :
+       {std::pair(RecordKind::kVolume, "volumes"), std::pair(RecordKind::kSnapshot, "snapshots"),
+        std::pair(RecordKind::kOperation, "journal"),
+        std::pair(RecordKind::kOperation, "operations"), std::pair(RecordKind::kShare, "shares")}) {
+    RETURN_IF_ERROR(FillChecksums(database, kind, table, &seal.digest));
+  }
+  ASSIGN_OR_RETURN(seal.id, database->QueryText("SELECT id FROM catalog"));
+  seal.timeline = NewId();
+  for (auto [key, number] :
+       {std::pair("revision", &seal.revision), std::pair("volume_revision", &seal.volume_revision),
+        std::pair("closed_revision", &seal.closed_revision)}) {
+    ASSIGN_OR_RETURN(*number, database->QueryNumber(
+                                  fmt::format("SELECT value FROM meta WHERE key = '{}'", key)));
+  }
+  ASSIGN_OR_RETURN(SqliteStatement insert,
+                   database->Prepare("INSERT INTO seal VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  insert.Bind(1, seal.id);
+  insert.Bind(2, seal.timeline);
+  insert.Bind(3, seal.commits);
+  insert.Bind(4, static_cast<int64_t>(seal.chain));
+  insert.Bind(5, static_cast<int64_t>(seal.digest));
+  insert.Bind(6, seal.revision);
+  insert.Bind(7, seal.volume_revision);
+  insert.Bind(8, seal.closed_revision);
+  insert.Bind(9, static_cast<int64_t>(seal.ChecksumOf()));
   return insert.Run();
 }
 
@@ -90,6 +145,23 @@ constexpr Migration kMigrations[] = {
         id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL);
     )sql",
      GiveId},
+    {R"sql(
+      ALTER TABLE volumes ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE snapshots ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE journal ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE operations ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE shares ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+      CREATE TABLE seal(
+        one INTEGER PRIMARY KEY CHECK(one = 1), id TEXT NOT NULL, timeline TEXT NOT NULL,
+        commits INTEGER NOT NULL, chain INTEGER NOT NULL, digest INTEGER NOT NULL,
+        revision INTEGER NOT NULL, volume_revision INTEGER NOT NULL,
+        closed_revision INTEGER NOT NULL, checksum INTEGER NOT NULL);
+    )sql",
+     FillSeal,
+     R"sql(
+      DROP TABLE meta;
+      DROP TABLE catalog;
+    )sql"},
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 

@@ -1,12 +1,14 @@
 // The schema of the catalog's SQLite file and the way to it from earlier versions.
 //
-//   meta(key, value)              revision, volume_revision (the last one at which a volume changed)
-//   volumes(id, revision, body)   body: record_json; snapshots are alike
-//   journal(id, revision, body)   operations that have not ended
-//   operations(id, revision, body, created, volume_id, request_id)
+//   seal(...)                     one row about the whole (seal.h), written by each commit
+//   volumes(id, revision, body, checksum)
+//                                 body: record_json; checksum: checksum.h; snapshots are alike
+//   journal(id, revision, body, checksum)
+//                                 operations that have not ended
+//   operations(id, revision, body, created, volume_id, request_id, checksum)
 //                                 those that have; created: time_key of create_time
-//   shares(id, revision, body)    id: the address
-//   catalog(id)                   one row: the UUID of this catalog
+//   shares(id, revision, body, checksum)
+//                                 id: the address
 //
 // PRAGMA user_version is the version of the schema and of the bodies: a field that comes or goes is
 // a new version, with a migration.

@@ -10,11 +10,11 @@
 #include <thread>
 #include <utility>
 
+#include "lib/base/id.h"
 #include "lib/base/status.h"
 #include "lib/catalog/record_json.h"
 #include "lib/catalog/sqlite_schema.h"
 #include "lib/catalog/stored_record.h"
-#include "lib/catalog/time_key.h"
 
 namespace cairn {
 namespace {
@@ -39,118 +39,159 @@ absl::Status QuickCheck(SqliteDatabase* database, const std::string& path) {
                {{"file", path}});
 }
 
-template <typename Record>
-void BindRecord(SqliteStatement& statement, const Record& record, const std::string& body) {
-  statement.Bind(1, KeyOf(record));
-  statement.Bind(2, record.revision);
-  statement.Bind(3, body);
-}
-
 constexpr size_t kPiece = 1000;  // rows decoded at a time
 
 // How many revisions may have been given out that a power failure takes back.
 constexpr int64_t kUnsyncedRevisions = 1000;
 
+// Whether SQLite has taken a commit back wholly: there was no room for the log's next pages, of which
+// the one that makes it a commit is the last; or it has not begun. After any other error, above all
+// one of a sync, they may be there.
+bool LeavesNothing(const absl::Status& status) {
+  return HasReason(status, Reason::kNoSpace) || absl::IsFailedPrecondition(status);
+}
+
 size_t DecodersMax() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8); }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& path) {
-  // Two servers on one catalog would each trust their own memory.
-  ASSIGN_OR_RETURN(ProcessLock lock, ProcessLock::Take(path));
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& path,
+                                                               const WriteAheadLog::Options& log,
+                                                               KnownRequests* requests) {
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path, SqliteDatabase::File::kOld));
   RETURN_IF_ERROR(Configure(&database, path));
   RETURN_IF_ERROR(QuickCheck(&database, path));
   RETURN_IF_ERROR(MigrateSchema(&database, path));
-  std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(lock), std::move(database), path));
+  std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(database), path, requests));
   RETURN_IF_ERROR(store->PrepareStatements());
-  ASSIGN_OR_RETURN(store->log_, WriteAheadLog::Of(&store->database_, path));
+  ASSIGN_OR_RETURN(store->log_, WriteAheadLog::Of(&store->database_, path, log));
   return store;
 }
 
 SqliteStore::~SqliteStore() {
+  if (abandoned_) return;
   if (absl::Status status = WriteClosed(); !status.ok()) {
     spdlog::warn("{}: the next start leaves some revisions out: {}", path_, Describe(status));
+    database_.CloseAsItIs();
+    return;
   }
+  if (mark_ == nullptr) return;
+  mark_->Durable(seal_.commits, seal_.chain);
+  mark_->Close();
+}
+
+void SqliteStore::Abandon() {
+  abandoned_ = true;
+  database_.CloseAsItIs();
 }
 
 absl::Status SqliteStore::PrepareStatements() {
-  ASSIGN_OR_RETURN(volumes_, PrepareTable("volumes"));
-  ASSIGN_OR_RETURN(snapshots_, PrepareTable("snapshots"));
-  ASSIGN_OR_RETURN(journal_, PrepareTable("journal"));
-  ASSIGN_OR_RETURN(shares_, PrepareTable("shares"));
-  ASSIGN_OR_RETURN(operations_, PrepareOperations());
+  ASSIGN_OR_RETURN(tables_, RecordTables::On(&database_));
   ASSIGN_OR_RETURN(stored_operations_, StoredOperations::On(&database_, path_, &requests_));
   for (auto [statement, sql] :
-       {std::pair(&put_meta_,
-                  "INSERT INTO meta(key, value) VALUES(?, ?) "
-                  "ON CONFLICT(key) DO UPDATE SET value = excluded.value"),
-        std::pair(&begin_, "BEGIN IMMEDIATE"), std::pair(&commit_, "COMMIT")}) {
+       {std::pair(&begin_, "BEGIN IMMEDIATE"), std::pair(&commit_, "COMMIT")}) {
     ASSIGN_OR_RETURN(SqliteStatement prepared, database_.Prepare(sql));
     *statement = std::make_unique<SqliteStatement>(std::move(prepared));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<SqliteStore::Table>> SqliteStore::PrepareTable(
-    const std::string& name) {
-  ASSIGN_OR_RETURN(
-      SqliteStatement put,
-      database_.Prepare(fmt::format("INSERT INTO {}(id, revision, body) VALUES(?, ?, ?) ON "
-                                    "CONFLICT(id) DO UPDATE SET revision = excluded.revision, "
-                                    "body = excluded.body",
-                                    name)));
-  ASSIGN_OR_RETURN(SqliteStatement remove,
-                   database_.Prepare(fmt::format("DELETE FROM {} WHERE id = ?", name)));
-  return std::make_unique<Table>(Table{std::move(put), std::move(remove)});
-}
-
-absl::StatusOr<std::unique_ptr<SqliteStore::Table>> SqliteStore::PrepareOperations() {
-  ASSIGN_OR_RETURN(SqliteStatement put,
-                   database_.Prepare("INSERT OR REPLACE INTO operations(id, revision, body, "
-                                     "created, volume_id, request_id) VALUES(?, ?, ?, ?, ?, ?)"));
-  ASSIGN_OR_RETURN(SqliteStatement remove,
-                   database_.Prepare("DELETE FROM operations WHERE id = ?"));
-  return std::make_unique<Table>(Table{std::move(put), std::move(remove)});
-}
-
 absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
+  ASSIGN_OR_RETURN(seal_, ReadSeal());
   Changes loaded;
-  RETURN_IF_ERROR(LoadTable("volumes", VolumeFromJson, &loaded.volumes));
-  RETURN_IF_ERROR(LoadTable("snapshots", SnapshotFromJson, &loaded.snapshots));
-  RETURN_IF_ERROR(LoadTable("journal", OperationFromJson, &loaded.operations));
-  RETURN_IF_ERROR(LoadTable("shares", ShareFromJson, &loaded.shares));
-  RETURN_IF_ERROR(LoadRequests());
-  ASSIGN_OR_RETURN(id_, database_.QueryText("SELECT id FROM catalog"));
-  auto meta = [this](std::string_view key) {
-    return database_.QueryNumber(fmt::format("SELECT value FROM meta WHERE key = '{}'", key));
-  };
-  ASSIGN_OR_RETURN(loaded.revision, meta("revision"));
-  ASSIGN_OR_RETURN(int64_t volume_revision, meta("volume_revision"));
-  RETURN_IF_ERROR(CheckRevisions(loaded, volume_revision));
+  uint64_t digest = 0;
+  RETURN_IF_ERROR(
+      LoadTable("volumes", RecordKind::kVolume, VolumeFromJson, &loaded.volumes, &digest));
+  RETURN_IF_ERROR(
+      LoadTable("snapshots", RecordKind::kSnapshot, SnapshotFromJson, &loaded.snapshots, &digest));
+  RETURN_IF_ERROR(
+      LoadTable("journal", RecordKind::kOperation, OperationFromJson, &loaded.operations, &digest));
+  RETURN_IF_ERROR(LoadTable("shares", RecordKind::kShare, ShareFromJson, &loaded.shares, &digest));
+  ASSIGN_OR_RETURN(const uint64_t ended, LoadEnded());
+  if (digest + ended != seal_.digest) {
+    return Error(Reason::kIoError,
+                 fmt::format("{}: the catalog is damaged: its records are not those of its last "
+                             "commit ({}); restore a backup of it",
+                             path_, seal_.commits),
+                 {{"file", path_}});
+  }
+  RETURN_IF_ERROR(CheckRevisions(loaded));
   // After a crash: those that were given out last may be lost, and must not be given out again.
-  ASSIGN_OR_RETURN(const int64_t closed, meta("closed_revision"));
-  loaded_revision_ = loaded.revision;
-  if (closed != loaded.revision) loaded.revision += kUnsyncedRevisions;
-  revision_ = synced_revision_ = loaded.revision;
-  index->Load(loaded, volume_revision);
+  loaded_revision_ = seal_.revision;
+  if (seal_.closed_revision != seal_.revision) seal_.revision += kUnsyncedRevisions;
+  synced_revision_ = loaded.revision = seal_.revision;
+  index->Load(loaded, seal_.volume_revision);
   return absl::OkStatus();
 }
 
-absl::Status SqliteStore::LoadRequests() {
+void SqliteStore::GoOnFrom(const Seal& seal) {
+  seal_ = seal;
+  synced_revision_ = seal.revision;
+  changed_ = true;
+}
+
+absl::Status SqliteStore::BeginTimeline() {
+  Seal seal = seal_;
+  seal.timeline = NewId();
+  RETURN_IF_ERROR(WriteSeal(seal));
+  seal_ = std::move(seal);
+  return absl::OkStatus();
+}
+
+void SqliteStore::Follow(CatalogMark* mark, std::function<void(absl::Status)> failed) {
+  mark_ = mark;
+  log_->Follow(
+      [mark](const WriteAheadLog::Place& place) { mark->Durable(place.commits, place.chain); },
+      std::move(failed));
+}
+
+absl::StatusOr<Seal> SqliteStore::ReadSeal() {
   ASSIGN_OR_RETURN(SqliteStatement select,
-                   database_.Prepare("SELECT request_id FROM operations WHERE request_id != ''"));
+                   database_.Prepare("SELECT id, timeline, commits, chain, digest, revision, "
+                                     "volume_revision, closed_revision, checksum FROM seal"));
+  ASSIGN_OR_RETURN(const bool there, select.Step());
+  Seal seal;
+  bool right = there;
+  if (there) {
+    seal.id = select.Text(0);
+    seal.timeline = select.Text(1);
+    seal.commits = select.Number(2);
+    seal.chain = static_cast<uint64_t>(select.Number(3));
+    seal.digest = static_cast<uint64_t>(select.Number(4));
+    seal.revision = select.Number(5);
+    seal.volume_revision = select.Number(6);
+    seal.closed_revision = select.Number(7);
+    right = static_cast<uint64_t>(select.Number(8)) == seal.ChecksumOf();
+    ASSIGN_OR_RETURN(const bool another, select.Step());
+    right = right && !another;
+  }
+  if (right) return seal;
+  return Error(Reason::kIoError,
+               fmt::format("{}: the catalog is damaged: what it says of itself (the table seal) is "
+                           "not as it was written; restore a backup of it",
+                           path_),
+               {{"file", path_}, {"table", "seal"}});
+}
+
+// What they add to the digest. Their contents are verified when they are asked for.
+absl::StatusOr<uint64_t> SqliteStore::LoadEnded() {
+  ASSIGN_OR_RETURN(SqliteStatement select,
+                   database_.Prepare("SELECT id, revision, request_id FROM operations"));
+  uint64_t digest = 0;
   for (;;) {
     ASSIGN_OR_RETURN(const bool more, select.Step());
-    if (!more) return absl::OkStatus();
-    requests_.Add(select.Text(0));
+    if (!more) return digest;
+    digest += DigestOf(RecordKind::kOperation, select.Text(0), select.Number(1));
+    if (const std::string_view request_id = select.Text(2); !request_id.empty()) {
+      requests_.Add(request_id);
+    }
   }
 }
 
 // A counter behind its records would give out revisions a second time.
-absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_revision) {
+absl::Status SqliteStore::CheckRevisions(const Changes& loaded) {
   ASSIGN_OR_RETURN(int64_t newest, database_.QueryNumber("SELECT max(revision) FROM operations"));
-  newest = std::max(newest, volume_revision);
+  newest = std::max(newest, seal_.volume_revision);
   auto raise = [&](const auto& records) {
     for (const auto& record : records) newest = std::max(newest, record->revision);
   };
@@ -158,19 +199,21 @@ absl::Status SqliteStore::CheckRevisions(const Changes& loaded, int64_t volume_r
   raise(loaded.snapshots);
   raise(loaded.operations);
   raise(loaded.shares);
-  if (newest <= loaded.revision) return absl::OkStatus();
+  if (newest <= seal_.revision) return absl::OkStatus();
   return Error(Reason::kIoError,
-               fmt::format("{}: meta: revision {} is behind that of a record, {}", path_,
-                           loaded.revision, newest),
-               {{"file", path_}, {"table", "meta"}});
+               fmt::format("{}: seal: revision {} is behind that of a record, {}", path_,
+                           seal_.revision, newest),
+               {{"file", path_}, {"table", "seal"}});
 }
 
 // Decoding takes most of the time of a start: it is done in pieces, on as many threads as there are
 // processors, while this one reads on.
 template <typename Decode, typename Ptr>
-absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std::vector<Ptr>* out) {
-  ASSIGN_OR_RETURN(SqliteStatement select,
-                   database_.Prepare(fmt::format("SELECT id, revision, body FROM {}", name)));
+absl::Status SqliteStore::LoadTable(const char* name, RecordKind kind, const Decode& decode,
+                                    std::vector<Ptr>* out, uint64_t* digest) {
+  ASSIGN_OR_RETURN(
+      SqliteStatement select,
+      database_.Prepare(fmt::format("SELECT id, revision, body, checksum FROM {}", name)));
   using Piece = absl::StatusOr<std::vector<Ptr>>;
   auto decode_piece = [&, name](const std::vector<StoredRow>& rows) -> Piece {
     std::vector<Ptr> records;
@@ -194,7 +237,9 @@ absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std:
   for (bool more = true; more;) {
     ASSIGN_OR_RETURN(more, select.Step());
     if (more) {
-      rows.push_back({std::string(select.Text(0)), select.Number(1), std::string(select.Text(2))});
+      rows.push_back({std::string(select.Text(0)), select.Number(1), std::string(select.Text(2)),
+                      static_cast<uint64_t>(select.Number(3))});
+      *digest += DigestOf(kind, rows.back().id, rows.back().revision);
     }
     if (rows.empty() || (more && rows.size() < kPiece)) continue;
     if (at_work.size() >= DecodersMax()) RETURN_IF_ERROR(take_first());
@@ -204,18 +249,23 @@ absl::Status SqliteStore::LoadTable(const char* name, const Decode& decode, std:
   return absl::OkStatus();
 }
 
-absl::Status SqliteStore::Write(const std::vector<Changes>& batch) {
+SqliteStore::Written SqliteStore::Write(const std::vector<Changes>& batch) {
   const bool synced = MustSync(batch);
-  RETURN_IF_ERROR(database_.SetSynced(synced));
-  if (absl::Status status = WriteAll(batch); !status.ok()) {
+  Seal seal = seal_;
+  for (const Changes& changes : batch) seal.Add(changes);
+  seal.CountCommit();
+  absl::Status status = database_.SetSynced(synced);
+  if (status.ok()) status = WriteAll(batch, seal);
+  if (!status.ok()) {
     database_.RollBack();
-    return status;
+    return {LeavesNothing(status) ? Outcome::kNothing : Outcome::kInDoubt, std::move(status)};
   }
   changed_ = true;
-  revision_ = batch.back().revision;
-  if (synced) synced_revision_ = revision_;
-  log_->Committed(synced);
-  return absl::OkStatus();
+  status = log_->Committed({seal.commits, seal.chain}, synced);
+  if (!status.ok()) return {Outcome::kInDoubt, std::move(status)};
+  seal_ = std::move(seal);
+  if (synced) synced_revision_ = seal_.revision;
+  return {};
 }
 
 bool SqliteStore::MustSync(const std::vector<Changes>& batch) const {
@@ -227,92 +277,33 @@ bool SqliteStore::MustSync(const std::vector<Changes>& batch) const {
 
 absl::Status SqliteStore::WriteClosed() {
   if (!changed_) return absl::OkStatus();
+  Seal seal = seal_;
+  seal.closed_revision = seal.revision;
+  RETURN_IF_ERROR(WriteSeal(seal));
+  seal_ = std::move(seal);
+  // As the end of the connection would do it without a word.
+  return database_.Checkpoint();
+}
+
+absl::Status SqliteStore::WriteSeal(const Seal& seal) {
   RETURN_IF_ERROR(database_.SetSynced(true));
   absl::Status status = begin_->Run();
-  if (status.ok()) status = WriteMeta("closed_revision", revision_);
+  if (status.ok()) status = tables_->WriteSeal(seal);
   if (status.ok()) status = commit_->Run();
   if (!status.ok()) database_.RollBack();
   return status;
 }
 
-absl::Status SqliteStore::WriteAll(const std::vector<Changes>& batch) {
+absl::Status SqliteStore::WriteAll(const std::vector<Changes>& batch, const Seal& seal) {
   RETURN_IF_ERROR(begin_->Run());
-  int64_t revision = 0;
-  int64_t volume_revision = 0;
   for (const Changes& changes : batch) {
-    RETURN_IF_ERROR(WriteTable(*volumes_, changes.volumes, changes.removed_volumes));
-    RETURN_IF_ERROR(WriteTable(*snapshots_, changes.snapshots, changes.removed_snapshots));
-    RETURN_IF_ERROR(WriteTable(*shares_, changes.shares, changes.removed_shares));
-    RETURN_IF_ERROR(WriteOperations(changes));
-    revision = std::max(revision, changes.revision);
-    for (const VolumePtr& volume : changes.volumes) {
-      volume_revision = std::max(volume_revision, volume->revision);
-    }
-    for (const Changes::Removal& removal : changes.removed_volumes) {
-      volume_revision = std::max(volume_revision, removal.revision);
+    RETURN_IF_ERROR(tables_->Write(changes));
+    for (const OperationPtr& record : changes.operations) {
+      if (Ended(record->state) && !record->request_id.empty()) requests_.Add(record->request_id);
     }
   }
-  RETURN_IF_ERROR(WriteMeta("revision", revision));
-  if (volume_revision != 0) RETURN_IF_ERROR(WriteMeta("volume_revision", volume_revision));
+  RETURN_IF_ERROR(tables_->WriteSeal(seal));
   return commit_->Run();
-}
-
-template <typename Record>
-absl::Status SqliteStore::WriteTable(Table& table,
-                                     const std::vector<std::shared_ptr<const Record>>& records,
-                                     const std::vector<Changes::Removal>& removals) {
-  for (const auto& record : records) {
-    const std::string body = RecordToJson(*record);
-    BindRecord(table.put, *record, body);
-    if (absl::Status status = table.put.Run(); !status.ok()) {
-      return Annotate(status, fmt::format("writing {}", KeyOf(*record)));
-    }
-  }
-  for (const Changes::Removal& removal : removals) RETURN_IF_ERROR(table.Remove(removal.id));
-  return absl::OkStatus();
-}
-
-absl::Status SqliteStore::Table::Remove(const std::string& id) {
-  remove.Bind(1, id);
-  return Annotate(remove.Run(), fmt::format("removing {}", id));
-}
-
-absl::Status SqliteStore::WriteOperations(const Changes& changes) {
-  for (const OperationPtr& record : changes.operations) {
-    if (absl::Status status = PutOperation(*record); !status.ok()) {
-      return Annotate(status, fmt::format("writing {}", record->id));
-    }
-  }
-  for (const Changes::Removal& removal : changes.removed_operations) {
-    RETURN_IF_ERROR(journal_->Remove(removal.id));
-    RETURN_IF_ERROR(operations_->Remove(removal.id));
-  }
-  return absl::OkStatus();
-}
-
-// At its end it leaves the journal.
-absl::Status SqliteStore::PutOperation(const OperationRecord& record) {
-  const std::string body = RecordToJson(record);
-  if (!Ended(record.state)) {
-    RETURN_IF_ERROR(operations_->Remove(record.id));
-    BindRecord(journal_->put, record, body);
-    return journal_->put.Run();
-  }
-  RETURN_IF_ERROR(journal_->Remove(record.id));
-  SqliteStatement& put = operations_->put;
-  BindRecord(put, record, body);
-  const std::string created = TimeKey(record.create_time);
-  put.Bind(4, created);
-  put.Bind(5, record.volume_id);
-  put.Bind(6, record.request_id);
-  if (!record.request_id.empty()) requests_.Add(record.request_id);
-  return put.Run();
-}
-
-absl::Status SqliteStore::WriteMeta(const char* key, int64_t value) {
-  put_meta_->Bind(1, key);
-  put_meta_->Bind(2, value);
-  return put_meta_->Run();
 }
 
 }  // namespace cairn

@@ -5,15 +5,18 @@
 #define CAIRN_LIB_CATALOG_SQLITE_STORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/catalog/catalog_mark.h"
+#include "lib/catalog/known_requests.h"
 #include "lib/catalog/memory_index.h"
-#include "lib/catalog/process_lock.h"
+#include "lib/catalog/record_tables.h"
+#include "lib/catalog/seal.h"
 #include "lib/catalog/sqlite_database.h"
 #include "lib/catalog/stored_operations.h"
 #include "lib/catalog/write_ahead_log.h"
@@ -22,72 +25,82 @@ namespace cairn {
 
 class SqliteStore {
  public:
-  // Creates the file, or brings its schema up to date. FAILED_PRECONDITION when its schema is
-  // newer, when it is another program's, or while another process has it open; IO_ERROR (DATA_LOSS)
-  // when it is damaged.
-  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path);
-
-  // Every volume, snapshot and share, and the operations that have not ended. IO_ERROR (DATA_LOSS) naming
-  // the file, the table and the id of a record that cannot be read.
-  absl::Status LoadInto(MemoryIndex* index);
-
-  // Of the catalog; known once it was loaded.
-  const std::string& id() const { return id_; }
-
-  // So that the next start knows that it has seen every revision.
+  // Opens the file, which must be there, and brings its schema up to date. FAILED_PRECONDITION when
+  // its schema is newer or it is another program's; IO_ERROR (DATA_LOSS) when it is damaged. Not
+  // owned, must outlive this: `requests`, to which it adds those of the operations that have ended.
+  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path,
+                                                           const WriteAheadLog::Options& log,
+                                                           KnownRequests* requests);
+  // So that the next start knows that it has seen every revision; unless it was abandoned.
   ~SqliteStore();
 
-  // Those that have ended, as this connection sees them.
-  StoredOperations* operations() { return stored_operations_.get(); }
-  const KnownRequests* requests() const { return &requests_; }
+  // Every volume, snapshot and share, and the operations that have not ended. IO_ERROR (DATA_LOSS)
+  // when they are not those of the last commit, or naming the file, the table and the id of a record
+  // that cannot be read.
+  absl::Status LoadInto(MemoryIndex* index);
+  // Instead of it, for a file that was written from what is in memory.
+  void GoOnFrom(const Seal& seal);
 
+  // As of the last commit.
+  const Seal& seal() const { return seal_; }
   // The last revision that was found on the disk.
   int64_t loaded_revision() const { return loaded_revision_; }
   // The last that is known to be on the disk.
   int64_t synced_revision() const { return synced_revision_; }
+  // From here on the catalog has another history than any copy of it.
+  absl::Status BeginTimeline();
 
-  // All of it durable, or, where all of it may be later, on its way there; or an error and none of it.
-  absl::Status Write(const std::vector<Changes>& batch);
+  // Before the first commit. Not owned. The mark is told what is durable; `failed` is called, on any
+  // thread, when the log could not be brought to the disk or copied: what was committed since the last
+  // commit that waited may not be durable, and nothing may be written after it.
+  void Follow(CatalogMark* mark, std::function<void(absl::Status)> failed);
+
+  // Those that have ended, as this connection sees them.
+  StoredOperations* operations() { return stored_operations_.get(); }
+  SqliteDatabase* database() { return &database_; }
+
+  enum class Outcome {
+    kDone,     // all of it durable, or, where all of it may be later, on its way there
+    kNothing,  // nothing has changed, and the next may be tried
+    kInDoubt,  // it may be there after the next start, or not: nothing may be written after it
+  };
+  struct Written {
+    Outcome outcome = Outcome::kDone;
+    absl::Status why;
+  };
+  Written Write(const std::vector<Changes>& batch);
+
+  // The file is given up: it is closed without another write.
+  void Abandon();
 
  private:
-  struct Table {
-    SqliteStatement put;
-    SqliteStatement remove;
-    absl::Status Remove(const std::string& id);
-  };
-  SqliteStore(ProcessLock lock, SqliteDatabase database, std::string path)
-      : lock_(std::move(lock)), database_(std::move(database)), path_(std::move(path)) {}
+  SqliteStore(SqliteDatabase database, std::string path, KnownRequests* requests)
+      : database_(std::move(database)), path_(std::move(path)), requests_(*requests) {}
 
   absl::Status PrepareStatements();
-  absl::StatusOr<std::unique_ptr<Table>> PrepareTable(const std::string& name);
-  absl::StatusOr<std::unique_ptr<Table>> PrepareOperations();
   bool MustSync(const std::vector<Changes>& batch) const;
-  absl::Status WriteAll(const std::vector<Changes>& batch);
+  absl::Status WriteAll(const std::vector<Changes>& batch, const Seal& seal);
   absl::Status WriteClosed();
-  template <typename Record>
-  static absl::Status WriteTable(Table& table,
-                                 const std::vector<std::shared_ptr<const Record>>& records,
-                                 const std::vector<Changes::Removal>& removals);
-  absl::Status WriteOperations(const Changes& changes);
-  absl::Status PutOperation(const OperationRecord& record);
-  absl::Status LoadRequests();
-  absl::Status CheckRevisions(const Changes& loaded, int64_t volume_revision);
-  absl::Status WriteMeta(const char* key, int64_t value);
+  absl::Status WriteSeal(const Seal& seal);
+  absl::StatusOr<Seal> ReadSeal();
+  absl::StatusOr<uint64_t> LoadEnded();
+  absl::Status CheckRevisions(const Changes& loaded);
   template <typename Decode, typename Ptr>
-  absl::Status LoadTable(const char* name, const Decode& decode, std::vector<Ptr>* out);
+  absl::Status LoadTable(const char* name, RecordKind kind, const Decode& decode,
+                         std::vector<Ptr>* out, uint64_t* digest);
 
-  const ProcessLock lock_;  // first, so that it is given back last
   SqliteDatabase database_;
   const std::string path_;
-  std::unique_ptr<Table> volumes_, snapshots_, journal_, operations_, shares_;
-  std::unique_ptr<SqliteStatement> put_meta_, begin_, commit_;
-  KnownRequests requests_;  // of the operations that have ended
+  KnownRequests& requests_;
+  std::unique_ptr<RecordTables> tables_;
+  std::unique_ptr<SqliteStatement> begin_, commit_;
   std::unique_ptr<StoredOperations> stored_operations_;
   std::unique_ptr<WriteAheadLog> log_;
-  std::string id_;
+  CatalogMark* mark_ = nullptr;
+  Seal seal_;
   bool changed_ = false;  // since it was opened
+  bool abandoned_ = false;
   int64_t loaded_revision_ = 0;
-  int64_t revision_ = 0;         // the last that was written
   int64_t synced_revision_ = 0;  // the last that is known to be on the disk
 };
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string_view>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -46,24 +47,25 @@ class Named {
 absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
   RETURN_IF_ERROR(Check(transaction));
   RETURN_IF_ERROR(CheckRequestIds(transaction));
-  for (auto [kind, ids] : {std::pair(Kind::kVolume, &transaction.remove_volumes),
-                           std::pair(Kind::kSnapshot, &transaction.remove_snapshots),
-                           std::pair(Kind::kOperation, &transaction.remove_operations),
-                           std::pair(Kind::kShare, &transaction.remove_shares)}) {
-    ASSIGN_OR_RETURN(*ids, Present(kind, std::move(*ids)));
+  Changes changes;
+  for (auto [kind, ids, removals] :
+       {std::tuple(Kind::kVolume, &transaction.remove_volumes, &changes.removed_volumes),
+        std::tuple(Kind::kSnapshot, &transaction.remove_snapshots, &changes.removed_snapshots),
+        std::tuple(Kind::kOperation, &transaction.remove_operations, &changes.removed_operations),
+        std::tuple(Kind::kShare, &transaction.remove_shares, &changes.removed_shares)}) {
+    ASSIGN_OR_RETURN(*removals, Present(kind, std::move(*ids)));
   }
   for (const OperationRecord& operation : transaction.put_operations) {
     if (!operation.request_id.empty()) requests_[operation.request_id] = operation.id;
   }
-  Changes changes;
-  changes.volumes = Put(Kind::kVolume, std::move(transaction.put_volumes));
-  changes.snapshots = Put(Kind::kSnapshot, std::move(transaction.put_snapshots));
-  changes.operations = Put(Kind::kOperation, std::move(transaction.put_operations));
-  changes.shares = Put(Kind::kShare, std::move(transaction.put_shares));
-  changes.removed_volumes = Remove(Kind::kVolume, std::move(transaction.remove_volumes));
-  changes.removed_snapshots = Remove(Kind::kSnapshot, std::move(transaction.remove_snapshots));
-  changes.removed_operations = Remove(Kind::kOperation, std::move(transaction.remove_operations));
-  changes.removed_shares = Remove(Kind::kShare, std::move(transaction.remove_shares));
+  changes.volumes = Put(Kind::kVolume, std::move(transaction.put_volumes), &changes);
+  changes.snapshots = Put(Kind::kSnapshot, std::move(transaction.put_snapshots), &changes);
+  changes.operations = Put(Kind::kOperation, std::move(transaction.put_operations), &changes);
+  changes.shares = Put(Kind::kShare, std::move(transaction.put_shares), &changes);
+  Remove(Kind::kVolume, &changes.removed_volumes, &changes);
+  Remove(Kind::kSnapshot, &changes.removed_snapshots, &changes);
+  Remove(Kind::kOperation, &changes.removed_operations, &changes);
+  Remove(Kind::kShare, &changes.removed_shares, &changes);
   changes.revision = revision_;
   changes.may_be_durable_later = transaction.may_be_durable_later;
   return changes;
@@ -118,7 +120,7 @@ absl::Status Staging::CheckRequestIds(const Transaction& transaction) const {
 }
 
 absl::StatusOr<int64_t> Staging::RevisionOf(Kind kind, const std::string& id) const {
-  const auto& staged = staged_[static_cast<int>(kind)];
+  const auto& staged = staged_[static_cast<size_t>(kind)];
   if (auto it = staged.find(id); it != staged.end()) return it->second;
   auto of = [](const auto& ptr) { return ptr == nullptr ? 0 : ptr->revision; };
   switch (kind) {
@@ -135,12 +137,16 @@ absl::StatusOr<int64_t> Staging::RevisionOf(Kind kind, const std::string& id) co
 }
 
 template <typename Record>
-std::vector<std::shared_ptr<const Record>> Staging::Put(Kind kind, std::vector<Record> records) {
+std::vector<std::shared_ptr<const Record>> Staging::Put(Kind kind, std::vector<Record> records,
+                                                        Changes* changes) {
   std::vector<std::shared_ptr<const Record>> staged;
   staged.reserve(records.size());
   for (Record& record : records) {
+    const std::string& key = KeyOf(record);
+    if (record.revision != 0) changes->digest -= DigestOf(kind, key, record.revision);
     record.revision = ++revision_;
-    Staged(kind)[KeyOf(record)] = record.revision;
+    changes->digest += DigestOf(kind, key, record.revision);
+    Staged(kind)[key] = record.revision;
     // A copy has no room to spare in its texts, and all that is kept for long is allocated on one
     // thread: the memory of the others stays free of it and goes back when they are done.
     staged.push_back(std::make_shared<const Record>(std::as_const(record)));
@@ -148,23 +154,22 @@ std::vector<std::shared_ptr<const Record>> Staging::Put(Kind kind, std::vector<R
   return staged;
 }
 
-absl::StatusOr<std::vector<std::string>> Staging::Present(Kind kind,
-                                                          std::vector<std::string> ids) const {
-  std::vector<std::string> present;
+absl::StatusOr<std::vector<Changes::Removal>> Staging::Present(Kind kind,
+                                                               std::vector<std::string> ids) const {
+  std::vector<Changes::Removal> present;
   for (std::string& id : ids) {
     ASSIGN_OR_RETURN(int64_t revision, RevisionOf(kind, id));
-    if (revision != 0) present.push_back(std::move(id));
+    if (revision != 0) present.push_back({std::move(id), 0, revision});
   }
   return present;
 }
 
-std::vector<Changes::Removal> Staging::Remove(Kind kind, std::vector<std::string> ids) {
-  std::vector<Changes::Removal> staged;
-  for (std::string& id : ids) {
-    Staged(kind)[id] = 0;
-    staged.push_back({std::move(id), ++revision_});
+void Staging::Remove(Kind kind, std::vector<Changes::Removal>* removals, Changes* changes) {
+  for (Changes::Removal& removal : *removals) {
+    changes->digest -= DigestOf(kind, removal.id, removal.replaced);
+    removal.revision = ++revision_;
+    Staged(kind)[removal.id] = 0;
   }
-  return staged;
 }
 
 }  // namespace cairn

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "absl/status/statusor.h"
+#include "lib/catalog/checksum.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/operations.h"
 
@@ -29,26 +30,28 @@ class Staging {
   absl::StatusOr<Changes> Stage(Transaction transaction);
 
  private:
-  enum class Kind { kVolume, kSnapshot, kOperation, kShare };
+  using Kind = RecordKind;
 
   absl::Status Check(const Transaction& transaction) const;
   absl::Status CheckRequestIds(const Transaction& transaction) const;
   absl::StatusOr<int64_t> RevisionOf(Kind kind, const std::string& id) const;
   std::unordered_map<std::string, int64_t>& Staged(Kind kind) {
-    return staged_[static_cast<int>(kind)];
+    return staged_[static_cast<size_t>(kind)];
   }
 
   // Those that are there: of the others, what was wanted is so.
-  absl::StatusOr<std::vector<std::string>> Present(Kind kind, std::vector<std::string> ids) const;
+  absl::StatusOr<std::vector<Changes::Removal>> Present(Kind kind,
+                                                        std::vector<std::string> ids) const;
   template <typename Record>
-  std::vector<std::shared_ptr<const Record>> Put(Kind kind, std::vector<Record> records);
-  std::vector<Changes::Removal> Remove(Kind kind, std::vector<std::string> ids);
+  std::vector<std::shared_ptr<const Record>> Put(Kind kind, std::vector<Record> records,
+                                                 Changes* changes);
+  void Remove(Kind kind, std::vector<Changes::Removal>* removals, Changes* changes);
 
   const MemoryIndex* const index_;
   const Operations* const operations_;
   int64_t revision_;
   // By kind: the revision that a key has after what was staged; 0 when it was removed.
-  std::unordered_map<std::string, int64_t> staged_[4];
+  std::unordered_map<std::string, int64_t> staged_[5];
   // By request_id: the operation staged with it.
   std::unordered_map<std::string, std::string> requests_;
 };

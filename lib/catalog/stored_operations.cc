@@ -17,11 +17,26 @@ constexpr char kEnd[] = "g";  // no hexadecimal digit
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::Open(
-    const std::string& path, const KnownRequests* known) {
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+absl::StatusOr<SqliteDatabase> StoredOperations::OpenOwn(const std::string& path) {
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path, SqliteDatabase::File::kOld));
+  database.CloseAsItIs();
   RETURN_IF_ERROR(database.Execute("PRAGMA query_only = ON"));
   RETURN_IF_ERROR(database.Execute("PRAGMA cell_size_check = ON"));
+  return database;
+}
+
+absl::Status StoredOperations::Reopen() {
+  ASSIGN_OR_RETURN(SqliteDatabase database, OpenOwn(path_));
+  ASSIGN_OR_RETURN(Statements statements, Prepare(&database));
+  MutexLock lock(&mutex_);
+  statements_ = std::move(statements);  // before the connection that the old ones belong to
+  own_ = std::move(database);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::Open(
+    const std::string& path, const KnownRequests* known) {
+  ASSIGN_OR_RETURN(SqliteDatabase database, OpenOwn(path));
   ASSIGN_OR_RETURN(Statements statements, Prepare(&database));
   return std::unique_ptr<StoredOperations>(
       new StoredOperations(std::move(database), path, known, std::move(statements)));
@@ -36,7 +51,8 @@ absl::StatusOr<std::unique_ptr<StoredOperations>> StoredOperations::On(SqliteDat
 }
 
 absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDatabase* database) {
-  const std::string select = "SELECT id, revision, body FROM operations ";
+  const std::string select =
+      "SELECT id, revision, body, checksum, created, volume_id, request_id FROM operations ";
   ASSIGN_OR_RETURN(SqliteStatement by_id, database->Prepare(select + "WHERE id = ?"));
   // The condition on the index is repeated, or it would not be used.
   ASSIGN_OR_RETURN(SqliteStatement by_request,
@@ -61,21 +77,27 @@ absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDat
                     {std::move(volume_ascending), std::move(volume_descending)}};
 }
 
-absl::StatusOr<std::vector<StoredRow>> StoredOperations::Rows(SqliteStatement* statement) {
-  std::vector<StoredRow> rows;
+absl::StatusOr<std::vector<EndedRow>> StoredOperations::Rows(SqliteStatement* statement) {
+  std::vector<EndedRow> rows;
   for (;;) {
     ASSIGN_OR_RETURN(bool row, statement->Step());
     if (!row) return rows;
-    rows.push_back(
-        {std::string(statement->Text(0)), statement->Number(1), std::string(statement->Text(2))});
+    EndedRow& each = rows.emplace_back();
+    each.id = statement->Text(0);
+    each.revision = statement->Number(1);
+    each.body = statement->Text(2);
+    each.checksum = static_cast<uint64_t>(statement->Number(3));
+    each.created = statement->Text(4);
+    each.volume_id = statement->Text(5);
+    each.request_id = statement->Text(6);
   }
 }
 
 absl::StatusOr<std::vector<OperationPtr>> StoredOperations::Decode(
-    const std::vector<StoredRow>& rows) const {
+    const std::vector<EndedRow>& rows) const {
   std::vector<OperationPtr> operations;
   operations.reserve(rows.size());
-  for (const StoredRow& row : rows) {
+  for (const EndedRow& row : rows) {
     ASSIGN_OR_RETURN(OperationPtr operation,
                      RecordFrom(path_, "operations", row, OperationFromJson));
     operations.push_back(std::move(operation));
@@ -85,7 +107,7 @@ absl::StatusOr<std::vector<OperationPtr>> StoredOperations::Decode(
 
 absl::StatusOr<OperationPtr> StoredOperations::FindWith(SqliteStatement Statements::*statement,
                                                         const std::string& key) {
-  std::vector<StoredRow> rows;
+  std::vector<EndedRow> rows;
   {
     MutexLock lock(&mutex_);
     SqliteStatement& select = statements_.*statement;
@@ -125,7 +147,7 @@ absl::StatusOr<std::vector<OperationPtr>> StoredOperations::After(const Among& a
                               : descending     ? kEnd
                                                : kBeginning;
   const std::string id = after != nullptr ? after->id : "";
-  std::vector<StoredRow> rows;
+  std::vector<EndedRow> rows;
   {
     MutexLock lock(&mutex_);
     const bool of_volume = !among.volume_id.empty();

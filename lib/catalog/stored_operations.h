@@ -30,6 +30,9 @@ class StoredOperations {
   // all that it holds, or more; must outlive this.
   static absl::StatusOr<std::unique_ptr<StoredOperations>> Open(const std::string& path,
                                                                 const KnownRequests* known);
+  // From now on of the file that is at that path now; after an error it is still of the one before.
+  // Only after Open.
+  absl::Status Reopen();
   // On the writer's connection, for the writer's thread alone; `database` must outlive this.
   static absl::StatusOr<std::unique_ptr<StoredOperations>> On(SqliteDatabase* database,
                                                               const std::string& path,
@@ -62,17 +65,18 @@ class StoredOperations {
         own_(std::move(own)),
         statements_(std::move(statements)) {}
 
+  static absl::StatusOr<SqliteDatabase> OpenOwn(const std::string& path);
   static absl::StatusOr<Statements> Prepare(SqliteDatabase* database);
   // What the statement gives, which was bound before, to its end.
-  static absl::StatusOr<std::vector<StoredRow>> Rows(SqliteStatement* statement);
+  static absl::StatusOr<std::vector<EndedRow>> Rows(SqliteStatement* statement);
   absl::StatusOr<OperationPtr> FindWith(SqliteStatement Statements::*statement,
                                         const std::string& key);
-  absl::StatusOr<std::vector<OperationPtr>> Decode(const std::vector<StoredRow>& rows) const;
+  absl::StatusOr<std::vector<OperationPtr>> Decode(const std::vector<EndedRow>& rows) const;
 
   const std::string path_;
   const KnownRequests& known_;
-  std::optional<SqliteDatabase> own_;
   Mutex mutex_;
+  std::optional<SqliteDatabase> own_ ABSL_GUARDED_BY(mutex_);
   Statements statements_ ABSL_GUARDED_BY(mutex_);
 };
 

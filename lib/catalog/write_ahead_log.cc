@@ -7,37 +7,36 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
+#include "lib/catalog/catalog_files.h"
 
 namespace cairn {
 namespace {
 
 constexpr int kPages = 3000;          // when copying begins; of 4 KiB each
 constexpr int kPagesTooMany = 12000;  // the thread does not keep up: who commits has to help
-constexpr int64_t kFileBytes = 14 * kMiB;
 constexpr int64_t kScarceBytes = 128 * kMiB;
-constexpr absl::Duration kUnsyncedMax = absl::Milliseconds(100);
 
 std::string LogOf(const std::string& database) { return database + "-wal"; }
 
-absl::Status FillWithZeros(File& file, int64_t from) {
+absl::Status FillWithZeros(File& file, int64_t from, int64_t to) {
   const std::string zeros(kMiB, '\0');
-  for (int64_t at = from; at < kFileBytes; at += kMiB) {
-    const auto length = static_cast<size_t>(std::min(kMiB, kFileBytes - at));
+  for (int64_t at = from; at < to; at += kMiB) {
+    const auto length = static_cast<size_t>(std::min(kMiB, to - at));
     RETURN_IF_ERROR(file.WriteAt(at, std::string_view(zeros).substr(0, length)));
   }
   return file.Sync();
 }
 
 // SQLite takes a log to end at the first frame that is none of its own, which zeros are not.
-absl::Status Lengthen(const std::string& path) {
+absl::Status Lengthen(const std::string& path, int64_t bytes) {
   ASSIGN_OR_RETURN(const FileSystemStat stat, FileSystem::Posix()->StatFileSystem(path));
   if (stat.available_bytes < kScarceBytes) return absl::OkStatus();
   ASSIGN_OR_RETURN(auto file, FileSystem::Posix()->Open(LogOf(path), OpenMode::kReadWrite));
   ASSIGN_OR_RETURN(const FileStat present, file->Stat());
-  absl::Status filled = FillWithZeros(*file, present.size_bytes);
+  absl::Status filled = FillWithZeros(*file, present.size_bytes, bytes);
   if (!filled.ok()) file->Truncate(present.size_bytes).IgnoreError();
   return filled;
 }
@@ -45,19 +44,28 @@ absl::Status Lengthen(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WriteAheadLog>> WriteAheadLog::Of(SqliteDatabase* database,
-                                                                 const std::string& path) {
-  if (absl::Status status = Lengthen(path); !status.ok()) {
+                                                                 const std::string& path,
+                                                                 const Options& options) {
+  if (absl::Status status = Lengthen(path, options.bytes); !status.ok()) {
     spdlog::debug("{} is slower at first: {}", path, Describe(status));
   }
-  ASSIGN_OR_RETURN(SqliteDatabase own, SqliteDatabase::Open(path));
+  ASSIGN_OR_RETURN(SqliteDatabase own, SqliteDatabase::Open(path, SqliteDatabase::File::kOld));
+  own.CloseAsItIs();
   ASSIGN_OR_RETURN(auto file, FileSystem::Posix()->Open(LogOf(path), OpenMode::kReadWrite));
+  // What a server that was killed has left there, on the disk or not, is seen from here on.
+  RETURN_IF_ERROR(file->Sync());
+  // That it has a name, too: SQLite does so when it makes one, but overlooks a failure.
+  RETURN_IF_ERROR(FileSystem::Posix()->SyncDirectory(DirectoryOf(path)));
   return std::unique_ptr<WriteAheadLog>(
-      new WriteAheadLog(database, std::move(own), std::move(file)));
+      new WriteAheadLog(database, std::move(own), std::move(file), options.unsynced_max));
 }
 
 WriteAheadLog::WriteAheadLog(SqliteDatabase* database, SqliteDatabase own,
-                             std::unique_ptr<File> file)
-    : database_(*database), own_(std::move(own)), file_(std::move(file)) {
+                             std::unique_ptr<File> file, std::chrono::nanoseconds unsynced_max)
+    : database_(*database),
+      own_(std::move(own)),
+      file_(std::move(file)),
+      unsynced_max_(unsynced_max) {
   database_.TakeOverCheckpoints();
   thread_ = std::thread([this] { Run(); });
 }
@@ -71,19 +79,31 @@ WriteAheadLog::~WriteAheadLog() {
   thread_.join();
 }
 
-void WriteAheadLog::Committed(bool synced) {
+void WriteAheadLog::Follow(std::function<void(const Place&)> durable,
+                           std::function<void(absl::Status)> failed) {
+  MutexLock lock(&mutex_);
+  durable_ = std::move(durable);
+  failed_ = std::move(failed);
+}
+
+absl::Status WriteAheadLog::Committed(const Place& place, bool synced) {
   bool wake = false;
   {
     MutexLock lock(&mutex_);
+    while (synced && syncing_) sync_ended_.Wait(&mutex_);
+    if (!failure_.ok()) return failure_;
+    last_ = place;
     if (synced) {
-      unsynced_since_ = absl::InfiniteFuture();
-    } else if (unsynced_since_ == absl::InfiniteFuture()) {
-      unsynced_since_ = absl::Now();
+      unsynced_since_.reset();
+    } else if (!unsynced_since_.has_value()) {
+      unsynced_since_ = MonotonicTime::Now();
       wake = !looks_again_;
     }
   }
   if (wake) wanted_.NotifyOne();
+  if (synced && durable_) durable_(place);
   CopyWhenLong();
+  return absl::OkStatus();
 }
 
 void WriteAheadLog::CopyWhenLong() {
@@ -107,16 +127,18 @@ void WriteAheadLog::CopyWhenLong() {
 void WriteAheadLog::Run() {
   pthread_setname_np(pthread_self(), "catalog-log");
   for (;;) {
+    Place place;
     bool sync = false;
     {
       MutexLock lock(&mutex_);
       sync = Await();
       if (state_ == State::kStopping) return;
-      if (sync)
-        unsynced_since_ = absl::InfiniteFuture();  // what comes from now on is another one's
+      syncing_ = sync;
+      place = last_;
+      if (sync) unsynced_since_.reset();  // what comes from now on is another one's
     }
     if (sync) {
-      Sync();
+      Sync(place);
       continue;
     }
     CopyPages(own_);
@@ -128,31 +150,49 @@ void WriteAheadLog::Run() {
 // True: for a sync; else for pages, or because it is to end.
 bool WriteAheadLog::Await() {
   while (state_ != State::kWanted && state_ != State::kStopping) {
-    const absl::Duration left = unsynced_since_ + kUnsyncedMax - absl::Now();
-    if (left <= absl::ZeroDuration()) return true;
-    looks_again_ = left != absl::InfiniteDuration();
-    if (looks_again_) {
-      wanted_.WaitFor(&mutex_, left);
-      looks_again_ = false;
-    } else {
+    if (!unsynced_since_.has_value()) {
       wanted_.Wait(&mutex_);
+      continue;
     }
+    const absl::Duration left =
+        *unsynced_since_ + absl::FromChrono(unsynced_max_) - MonotonicTime::Now();
+    if (left <= absl::ZeroDuration()) return true;
+    looks_again_ = true;
+    wanted_.WaitFor(&mutex_, left);
+    looks_again_ = false;
   }
   return false;
 }
 
-// Not a failure of the commit before it: the log has everything. It grows until it works again.
+// Where there is no room in the database, or a reader is in the way, the log has everything. It grows
+// until it works again.
 void WriteAheadLog::CopyPages(SqliteDatabase& connection) {
-  if (absl::Status status = connection.Checkpoint(); !status.ok()) {
-    spdlog::debug("the catalog's log stays as long as it is: {}", Describe(status));
+  absl::Status status = connection.Checkpoint();
+  if (status.ok()) return;
+  if (!HasReason(status, Reason::kNoSpace) && !absl::IsFailedPrecondition(status)) {
+    return Fail(Annotate(status, "the catalog's log could not be copied into its database"));
   }
+  spdlog::debug("the catalog's log stays as long as it is: {}", Describe(status));
 }
 
-// After a failure it is for the next commit that waits for the disk to say so to somebody.
-void WriteAheadLog::Sync() {
-  if (absl::Status status = file_->Sync(); !status.ok()) {
-    spdlog::error("the catalog's log could not be brought to the disk: {}", Describe(status));
+void WriteAheadLog::Sync(const Place& place) {
+  absl::Status status = file_->Sync();
+  if (!status.ok()) Fail(Annotate(status, "the catalog's log could not be brought to the disk"));
+  {
+    MutexLock lock(&mutex_);
+    syncing_ = false;
+    sync_ended_.NotifyAll();
   }
+  if (status.ok() && durable_) durable_(place);
+}
+
+void WriteAheadLog::Fail(const absl::Status& why) {
+  {
+    MutexLock lock(&mutex_);
+    if (!failure_.ok()) return;
+    failure_ = why;
+  }
+  if (failed_) failed_(why);
 }
 
 }  // namespace cairn

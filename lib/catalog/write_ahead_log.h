@@ -8,12 +8,16 @@
 #ifndef CAIRN_LIB_CATALOG_WRITE_AHEAD_LOG_H_
 #define CAIRN_LIB_CATALOG_WRITE_AHEAD_LOG_H_
 
+#include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/catalog/sqlite_database.h"
 #include "lib/os/file_system.h"
@@ -25,30 +29,55 @@ class WriteAheadLog {
   // `database` is the connection that commits; it must outlive this. Gives the log the length that
   // it gets by and by, where there is room: a commit that writes over what is there is several times
   // faster than one that makes the file longer, which is a change of the file system too.
+  struct Options {
+    std::chrono::nanoseconds unsynced_max = std::chrono::milliseconds(100);
+    int64_t bytes = 14 << 20;
+  };
   static absl::StatusOr<std::unique_ptr<WriteAheadLog>> Of(SqliteDatabase* database,
-                                                           const std::string& path);
+                                                           const std::string& path,
+                                                           const Options& options);
   ~WriteAheadLog();
 
-  // To be called after each commit, by who has committed; `synced`: it is on the disk.
-  void Committed(bool synced);
+  // A commit, by its number and the checksum over all up to it.
+  struct Place {
+    int64_t commits = 0;
+    uint64_t chain = 0;
+  };
+  // Before the first commit. `durable` is told how far the disk has come; `failed`, once, that a sync
+  // or a copy has failed: the log may then lack on the disk what it shows, and a sync that succeeds
+  // later says nothing of that. Both on any thread.
+  void Follow(std::function<void(const Place&)> durable, std::function<void(absl::Status)> failed);
+
+  // To be called after each commit, by who has committed; `synced`: SQLite has brought it to the
+  // disk. Not OK when it may not be there all the same, since what lies before it in the log is not.
+  absl::Status Committed(const Place& place, bool synced);
 
  private:
   enum class State { kIdle, kWanted, kCopied, kStopping };
 
-  WriteAheadLog(SqliteDatabase* database, SqliteDatabase own, std::unique_ptr<File> file);
+  WriteAheadLog(SqliteDatabase* database, SqliteDatabase own, std::unique_ptr<File> file,
+                std::chrono::nanoseconds unsynced_max);
   void CopyWhenLong();
   void Run();
   bool Await() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CopyPages(SqliteDatabase& connection);
-  void Sync();
+  void Sync(const Place& place);
+  void Fail(const absl::Status& why);
 
   SqliteDatabase& database_;
   SqliteDatabase own_;  // of the thread
   const std::unique_ptr<File> file_;
+  const std::chrono::nanoseconds unsynced_max_;
   Mutex mutex_;
   CondVar wanted_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;
-  absl::Time unsynced_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  std::optional<MonotonicTime> unsynced_since_ ABSL_GUARDED_BY(mutex_);
+  Place last_ ABSL_GUARDED_BY(mutex_);
+  CondVar sync_ended_;
+  bool syncing_ ABSL_GUARDED_BY(mutex_) = false;  // the thread is
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  std::function<void(const Place&)> durable_;
+  std::function<void(absl::Status)> failed_;
   bool looks_again_ ABSL_GUARDED_BY(mutex_) = false;  // the thread does, without being woken
   std::thread thread_;  // last, so that what it uses is there when it starts
 };

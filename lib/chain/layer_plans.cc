@@ -18,6 +18,20 @@ std::set<std::string> LayersIn(const InfoMap& map) {
   return layers;
 }
 
+WriteMapStep ReplaceMap(const ChainView& view, InfoMap map) {
+  FormerMap former;
+  if (view.map.has_value()) {
+    former.active = view.map->active;
+    for (const auto& [snapshot, layer] : view.map->layers) {
+      if (map.layers.count(snapshot) == 0) former.dropped.push_back(snapshot);
+    }
+  }
+  return {.share = view.share,
+          .volume_id = view.volume_id,
+          .map = std::move(map),
+          .former = std::move(former)};
+}
+
 MakeImageStep EmptyLayer(const ChainView& view, std::string file, size_t below) {
   return {.share = view.share,
           .file = std::move(file),
@@ -58,14 +72,17 @@ Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id) {
     }
     const ChainLink& below = view.chain[run.first - 1];
     if (run.last + 1 < view.chain.size()) {
-      plan.steps.push_back(
-          RepointStep{view.share, view.chain[run.last + 1].file, below.file, below.image.format});
+      plan.steps.push_back(RepointStep{.share = view.share,
+                                       .layer = view.chain[run.last + 1].file,
+                                       .backing_file = below.file,
+                                       .backing_format = below.image.format,
+                                       .instead_of = view.chain[run.last].file});
     } else {
       map.active = below.file;
     }
   }
   if (std::find(merged.begin(), merged.end(), layer) == merged.end()) merged.push_back(layer);
-  plan.steps.push_back(WriteMapStep{view.share, view.volume_id, std::move(map)});
+  plan.steps.push_back(ReplaceMap(view, std::move(map)));
   plan.steps.push_back(RemoveFilesStep{view.share, std::move(merged)});
   return plan;
 }
@@ -78,14 +95,17 @@ Plan PlanRevert(const ChainView& view, const std::string& snapshot_id,
   const std::string fresh = TemporaryName(layer, operation_id);
   Plan plan;
   plan.steps = {EmptyLayer(view, fresh, i - 1)};
-  plan.undo = {RemoveFilesStep{view.share, {fresh}}};
-  if (i + 1 < view.chain.size()) {
-    plan.undo.insert(plan.undo.begin(), WriteMapStep{view.share, view.volume_id, map});
+  RemoveFilesStep undo{view.share, {fresh}};
+  const bool has_newer = i + 1 < view.chain.size();
+  if (has_newer) {
     for (const std::string& id : newer) map.layers.erase(id);
     map.active = layer;
-    plan.steps.push_back(WriteMapStep{view.share, view.volume_id, std::move(map)});
+    plan.steps.push_back(PrepareMapStep{view.share, view.volume_id, map});
+    undo.files.push_back(TemporaryName(InfoFileName(view.volume_id), operation_id));
   }
+  plan.undo = {std::move(undo)};
   plan.no_return = plan.steps.size();
+  if (has_newer) plan.steps.push_back(ReplaceMap(view, std::move(map)));
   plan.steps.push_back(RenameStep{view.share, fresh, layer});
   std::vector<std::string> dropped;  // newest first: what is left never refers to what is gone
   for (size_t above = view.chain.size() - 1; above > i; --above) {
@@ -117,7 +137,10 @@ Plan PlanMigrate(const ChainView& view, const std::string& target_share, bool al
     files.push_back(link.file);
   }
   if (view.map.has_value()) {
-    plan.steps.push_back(WriteMapStep{target_share, view.volume_id, *view.map});
+    plan.steps.push_back(WriteMapStep{.share = target_share,
+                                      .volume_id = view.volume_id,
+                                      .map = *view.map,
+                                      .former = FormerMap{}});
   }
   plan.no_return = plan.steps.size();
   std::reverse(files.begin(), files.end());

@@ -31,6 +31,8 @@ struct ChainView {
 
 std::vector<std::string> FilesOf(const Chain& chain);
 std::set<std::string> LayersIn(const InfoMap& map);
+// Replaces the view's map by `map`; the step knows what the former one says.
+WriteMapStep ReplaceMap(const ChainView& view, InfoMap map);
 // An empty layer of the volume's present size on top of `chain[below]`.
 MakeImageStep EmptyLayer(const ChainView& view, std::string file, size_t below);
 
@@ -59,8 +61,8 @@ Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id);
 
 // Throws away everything written since a snapshot: an empty layer takes the place of the one that
 // was made for it. `newer`: the ids of the snapshots after it, whose layers go too.
-//   make the empty layer under another name -> map (active = this snapshot's layer, newer ones
-//   gone) | no return | rename it over the layer -> unlink the newer layers
+//   make the empty layer under another name -> prepare the map (active = this snapshot's layer,
+//   newer ones gone) | no return | map -> rename the empty layer over it -> unlink the newer layers
 // What needs room comes before the point of no return. Between map and rename the volume shows the
 // next snapshot's content: a state that can be read and that the journal finishes.
 Plan PlanRevert(const ChainView& view, const std::string& snapshot_id,

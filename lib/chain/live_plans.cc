@@ -2,19 +2,33 @@
 
 #include <algorithm>
 
+#include "lib/chain/step_runner.h"
+
 namespace cairn {
 namespace {
 
-// What undoes a layer and its map.
-void UndoSnapshot(const ChainView& view, const std::string& layer, std::vector<Step>& undo) {
+// What undoes a layer, and the map that may have been written for it.
+void UndoWithMap(const ChainView& view, const std::string& snapshot_id, const std::string& layer,
+                 std::vector<Step>& undo) {
   std::vector<std::string> made;
   if (view.map.has_value()) {
-    undo.push_back(WriteMapStep{view.share, view.volume_id, *view.map});
+    undo.push_back(WriteMapStep{.share = view.share,
+                                .volume_id = view.volume_id,
+                                .map = *view.map,
+                                .former = FormerMap{layer, {snapshot_id}}});
   } else {
     made.push_back(InfoFileName(view.volume_id));
   }
   made.push_back(layer);
   undo.push_back(RemoveFilesStep{view.share, made});
+}
+
+// The map that a member's snapshot brings.
+InfoMap MapWith(const SnapshotMember& member) {
+  InfoMap map = member.view.map_or_new();
+  map.active = LayerFileName(member.view.volume_id, member.snapshot_id);
+  map.layers[member.snapshot_id] = map.active;
+  return map;
 }
 
 CheckDiskStep CheckDisk(const ChainView& view, const std::string& attachment_id) {
@@ -27,7 +41,7 @@ CheckDiskStep CheckDisk(const ChainView& view, const std::string& attachment_id)
 class DiskPlan {
  public:
   DiskPlan(const ChainView& view, std::string attachment_id)
-      : view_(view), attachment_id_(std::move(attachment_id)), chain_(view.chain) {
+      : view_(view), attachment_id_(std::move(attachment_id)), chain_(view.chain), at_map_(view) {
     plan_.no_return = static_cast<size_t>(-1);
     plan_.steps.push_back(CheckDisk(view, attachment_id_));
   }
@@ -88,7 +102,8 @@ class DiskPlan {
 
   void WriteMap(InfoMap map) {
     map.active = chain_.back().file;
-    plan_.steps.push_back(WriteMapStep{view_.share, view_.volume_id, std::move(map)});
+    plan_.steps.push_back(ReplaceMap(at_map_, map));
+    at_map_.map = std::move(map);
   }
 
   void RemoveDropped() {
@@ -112,6 +127,7 @@ class DiskPlan {
   const ChainView& view_;
   const std::string attachment_id_;
   Chain chain_;
+  ChainView at_map_;  // as the volume is when the next map is written
   Plan plan_;
   std::vector<std::string> dropped_;
 };
@@ -125,8 +141,13 @@ bool StreamIsBetter(const Chain& chain) {
 
 }  // namespace
 
-Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesce) {
+Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesce,
+                         const std::string& operation_id) {
   Plan plan;
+  const bool in_use = std::any_of(members.begin(), members.end(), [](const SnapshotMember& member) {
+    return !member.attachment_id.empty();
+  });
+  const bool prepares = in_use || members.size() > 1;
   ChangeDisksStep change;
   for (const SnapshotMember& member : members) {
     if (!member.attachment_id.empty()) {
@@ -137,23 +158,30 @@ Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesc
     const ChainView& view = member.view;
     const std::string layer = LayerFileName(view.volume_id, member.snapshot_id);
     plan.steps.push_back(EmptyLayer(view, layer, view.chain.size() - 1));
-    UndoSnapshot(view, layer, plan.undo);
+    if (prepares) {
+      plan.undo.push_back(RemoveFilesStep{
+          view.share, {TemporaryName(InfoFileName(view.volume_id), operation_id), layer}});
+    } else {
+      UndoWithMap(view, member.snapshot_id, layer, plan.undo);
+    }
     if (member.attachment_id.empty()) continue;
     change.share = view.share;
     change.instructions.push_back(
         {view.volume_id, member.attachment_id,
          LayerSwitch{layer, view.active().file, view.active().image.format, quiesce}});
   }
-  const size_t switch_at = plan.steps.size();
-  const bool in_use = !change.instructions.empty();
+  if (prepares) {
+    for (const SnapshotMember& member : members) {
+      plan.steps.push_back(
+          PrepareMapStep{member.view.share, member.view.volume_id, MapWith(member)});
+    }
+  }
+  const size_t prepared = plan.steps.size();
   if (in_use) plan.steps.push_back(std::move(change));
   for (const SnapshotMember& member : members) {
-    InfoMap map = member.view.map_or_new();
-    map.active = LayerFileName(member.view.volume_id, member.snapshot_id);
-    map.layers[member.snapshot_id] = map.active;
-    plan.steps.push_back(WriteMapStep{member.view.share, member.view.volume_id, std::move(map)});
+    plan.steps.push_back(ReplaceMap(member.view, MapWith(member)));
   }
-  plan.no_return = in_use ? switch_at : plan.steps.size();
+  plan.no_return = prepares ? prepared : plan.steps.size();
   return plan;
 }
 
@@ -242,7 +270,10 @@ Plan PlanMigrateInUse(const ChainView& view, const std::string& attachment_id, b
   }
   plan.steps.push_back(std::move(make));
   if (view.map.has_value()) {
-    plan.steps.push_back(WriteMapStep{target_share, view.volume_id, *view.map});
+    plan.steps.push_back(WriteMapStep{.share = target_share,
+                                      .volume_id = view.volume_id,
+                                      .map = *view.map,
+                                      .former = FormerMap{}});
   }
   if (!by_consumer) plan.steps.push_back(MirrorDiskStep{view.share, move});
   plan.no_return = plan.steps.size();

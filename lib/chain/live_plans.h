@@ -28,10 +28,12 @@ struct SnapshotMember {
 };
 
 // Snapshots of one or several volumes at one instant:
-//   make the layers | no return, if any is in use: one switch of all that are | maps
+//   of one that is not in use: make the layer -> map
+//   else: make the layers -> prepare the maps | no return | one switch of all in use -> maps
 // A layer refers to what is there, a map to its layer. Until the switch the volumes are as before;
-// without one, until the maps are written.
-Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesce);
+// without one, until the maps are written. What needs room comes before that.
+Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesce,
+                         const std::string& operation_id);
 
 // Removes the layer of a snapshot and every other that no snapshot needs, except the active one:
 //   each: the hypervisor merges it down | map | unlink

@@ -59,6 +59,9 @@ std::string DescribeStep(const Step& step) {
           [](const WriteMapStep& s) {
             return fmt::format("writing the map {}", InfoFileName(s.volume_id));
           },
+          [](const PrepareMapStep& s) {
+            return fmt::format("preparing the map {}", InfoFileName(s.volume_id));
+          },
           [](const RemoveFilesStep& s) {
             return fmt::format("removing {}", fmt::join(s.files, ", "));
           },
@@ -95,6 +98,17 @@ bool IsSyncedByNext(const Plan& plan, size_t index) {
   if (index + 1 >= plan.steps.size() || index + 1 == plan.no_return) return false;
   const auto* next = std::get_if<WriteMapStep>(&plan.steps[index + 1]);
   return next != nullptr && next->share == ShareOf(plan.steps[index]);
+}
+
+bool IsPrepared(const Plan& plan, size_t index) {
+  const auto* write = std::get_if<WriteMapStep>(&plan.steps[index]);
+  if (write == nullptr) return false;
+  return std::any_of(plan.steps.begin(), plan.steps.begin() + static_cast<ptrdiff_t>(index),
+                     [&](const Step& step) {
+                       const auto* prepare = std::get_if<PrepareMapStep>(&step);
+                       return prepare != nullptr && prepare->volume_id == write->volume_id &&
+                              prepare->map == write->map;
+                     });
 }
 
 bool IsFoundDone(const Plan& plan) {

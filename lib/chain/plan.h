@@ -65,7 +65,8 @@ struct ConvertStep {
   bool operator==(const ConvertStep&) const = default;
 };
 
-// Merges a layer into its backing file. A layer that is gone has been merged: it is removed last.
+// Merges a layer into its backing file. A layer that is gone has been merged, when the step is done once
+// more: it is removed last.
 struct CommitStep {
   std::string share;
   std::string layer;
@@ -82,14 +83,37 @@ struct RepointStep {
   std::string layer;
   std::string backing_file;
   FileFormat backing_format = FileFormat::kRaw;
+  // What the layer names before the step. A header that names a third file belongs to a chain that has
+  // gone on without this plan, and is left alone. Nothing: not known, as in older journals.
+  std::optional<std::string> instead_of{};
   bool operator==(const RepointStep&) const = default;
 };
 
+// What the map says before a WriteMapStep: enough to tell a map that has gone on without the plan.
+struct FormerMap {
+  std::string active;                // empty: there is no map
+  std::vector<std::string> dropped;  // the snapshot ids that the step takes out of the map
+  bool operator==(const FormerMap&) const = default;
+};
+
+// Replaces the map as a whole. Done once more it writes only over the map that it was to replace: one
+// that names another active file, or a snapshot that neither map has, is newer than the plan
+// (CATALOG_OLDER).
 struct WriteMapStep {
   std::string share;
   std::string volume_id;
   InfoMap map;
+  std::optional<FormerMap> former{};  // nothing: not known, as in older journals
   bool operator==(const WriteMapStep&) const = default;
+};
+
+// Writes a map durably under the operation's temporary name, for the WriteMapStep that follows: what
+// needs room is done before the point of no return.
+struct PrepareMapStep {
+  std::string share;
+  std::string volume_id;
+  InfoMap map;
+  bool operator==(const PrepareMapStep&) const = default;
 };
 
 // In this order; files that are not there are passed over.
@@ -99,7 +123,7 @@ struct RemoveFilesStep {
   bool operator==(const RemoveFilesStep&) const = default;
 };
 
-// Gives a file its final name. A source that is gone has been renamed.
+// Gives a file its final name. A source that is gone has been renamed, when the step is done once more.
 struct RenameStep {
   std::string share;
   std::string from;
@@ -178,10 +202,11 @@ struct StopMirrorStep {
   bool operator==(const StopMirrorStep&) const = default;
 };
 
-using Step = std::variant<MakeImageStep, GrowImageStep, CopyFileStep, ConvertStep, CommitStep,
-                          RepointStep, WriteMapStep, RemoveFilesStep, RenameStep,
-                          ReceiveContentStep, UngrowImageStep, CheckBackingStep, CheckDiskStep,
-                          CheckClosedStep, ChangeDisksStep, MirrorDiskStep, StopMirrorStep>;
+using Step =
+    std::variant<MakeImageStep, GrowImageStep, CopyFileStep, ConvertStep, CommitStep, RepointStep,
+                 WriteMapStep, RemoveFilesStep, RenameStep, ReceiveContentStep, UngrowImageStep,
+                 CheckBackingStep, CheckDiskStep, CheckClosedStep, ChangeDisksStep, MirrorDiskStep,
+                 StopMirrorStep, PrepareMapStep>;
 
 struct Plan {
   std::vector<Step> steps;
@@ -212,6 +237,9 @@ bool IsBulk(const Step& step);
 // Whether step `index` is followed by one that fsyncs the directory in which it makes a name, so that
 // once is enough. After a crash between them both are done again.
 bool IsSyncedByNext(const Plan& plan, size_t index);
+// Whether a PrepareMapStep has written the map of the WriteMapStep `index` under its temporary name, so
+// that what is left to do needs no room.
+bool IsPrepared(const Plan& plan, size_t index);
 // Whether the plan, carried out once more, finds everything done and leaves it as it is, whatever has
 // been written into its files since: it only gives new files their names.
 bool IsFoundDone(const Plan& plan);

@@ -11,7 +11,16 @@
 
 namespace cairn {
 
-// Static rather than in the unnamed namespace, where argument-dependent look-up would not find it.
+// Static rather than in the unnamed namespace, where argument-dependent look-up would not find them.
+static nlohmann::json ToJsonValue(const FormerMap& former) {
+  return {{"active", former.active}, {"dropped", former.dropped}};
+}
+static bool FromJsonValue(const nlohmann::json& json, FormerMap& former) {
+  return json.is_object() && json.contains("active") && json.contains("dropped") &&
+         FromJsonValue(json["active"], former.active) &&
+         FromJsonValue(json["dropped"], former.dropped);
+}
+
 template <typename S, typename F>
 static void Fields(S& step, F&& field) {
   using T = std::remove_const_t<S>;
@@ -46,7 +55,13 @@ static void Fields(S& step, F&& field) {
     field("layer", step.layer);
     field("backing_file", step.backing_file);
     field("backing_format", step.backing_format);
+    field("instead_of", step.instead_of);
   } else if constexpr (std::is_same_v<T, WriteMapStep>) {
+    field("volume_id", step.volume_id);
+    field("active", step.map.active);
+    field("layers", step.map.layers);
+    field("former", step.former);
+  } else if constexpr (std::is_same_v<T, PrepareMapStep>) {
     field("volume_id", step.volume_id);
     field("active", step.map.active);
     field("layers", step.map.layers);
@@ -84,7 +99,7 @@ namespace {
 constexpr std::array kTags = {
     "make_image", "grow_image",   "copy_file",    "convert",     "commit",       "repoint",
     "write_map",  "remove_files", "rename",       "receive",     "ungrow_image", "check_backing",
-    "check_disk", "check_closed", "change_disks", "mirror_disk", "stop_mirror"};
+    "check_disk", "check_closed", "change_disks", "mirror_disk", "stop_mirror",  "prepare_map"};
 static_assert(kTags.size() == std::variant_size_v<Step>);
 
 nlohmann::json ToJson(const Step& step) {

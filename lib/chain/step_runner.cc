@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "lib/base/id.h"
@@ -10,6 +11,7 @@
 #include "lib/base/strings.h"
 #include "lib/image/qcow2.h"
 #include "lib/image/qcow2_commit.h"
+#include "lib/os/absence.h"
 #include "lib/os/file_error.h"
 
 namespace cairn {
@@ -24,9 +26,10 @@ class Runner {
   absl::Status operator()(const MakeImageStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     if (context_.again) {
-      const absl::Status there = files_.Stat(directory + "/" + step.file).status();
-      if (there.ok() && !context_.synced_by_next) return files_.SyncDirectory(directory);
-      if (!absl::IsNotFound(there)) return there;
+      ASSIGN_OR_RETURN(const bool absent, IsAbsent(files_, directory, step.file));
+      if (!absent) {
+        return context_.synced_by_next ? absl::OkStatus() : files_.SyncDirectory(directory);
+      }
     }
     CreateImageOptions options{.format = step.format,
                                .size_bytes = step.size_bytes,
@@ -95,8 +98,9 @@ class Runner {
 
   absl::Status operator()(const CommitStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    if (absl::IsNotFound(files_.Stat(directory + "/" + step.layer).status())) {
-      return absl::OkStatus();
+    if (context_.again) {
+      ASSIGN_OR_RETURN(const bool merged, IsAbsent(files_, directory, step.layer));
+      if (merged) return absl::OkStatus();
     }
     // The header is read natively before qemu-img sees it; it may have changed since the plan was
     // made.
@@ -115,7 +119,9 @@ class Runner {
       RETURN_IF_ERROR(CheckWritableInPlace(files_, directory + "/" + step.base));
       status = context_.tool->Commit(directory, step.layer, context_.cancel, context_.progress);
     }
+    if (!status.ok() && !IsRefused(status)) Changes();
     RETURN_IF_ERROR(status);
+    Changes();
     RepairLeaks(directory, step.base, FileFormatFromName(layer.backing_format));
     return absl::OkStatus();
   }
@@ -123,42 +129,68 @@ class Runner {
   absl::Status operator()(const RepointStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     RETURN_IF_ERROR(CheckBackingName(step.backing_file));
+    Changes();
     ASSIGN_OR_RETURN(auto file, files_.Open(directory + "/" + step.layer, OpenMode::kReadWrite));
+    if (context_.again && step.instead_of.has_value()) {
+      ASSIGN_OR_RETURN(const Qcow2Header header, ReadQcow2Header(*file));
+      if (header.backing_file != *step.instead_of && header.backing_file != step.backing_file) {
+        return NewerThanPlan(step.layer,
+                             fmt::format("lies on {}, neither on {} nor on {}", header.backing_file,
+                                         *step.instead_of, step.backing_file));
+      }
+    }
     RETURN_IF_ERROR(SetQcow2Backing(*file, step.backing_file,
                                     std::string(FileFormatName(step.backing_format))));
     return file->Sync();
   }
 
   absl::Status operator()(const WriteMapStep& step) {
+    Changes();
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     if (context_.again) {
-      // On a full share the map that is already right must not need room to be written again.
       auto present = ReadInfoMap(files_, directory, step.volume_id);
-      if (present.ok() && present->has_value() && **present == step.map) {
-        return files_.SyncDirectory(directory);
+      // One that is damaged is replaced; whatever else keeps it from being read may pass.
+      if (!present.ok() && !HasReason(present.status(), Reason::kMapCorrupt)) {
+        return present.status();
+      }
+      if (present.ok() && present->has_value()) {
+        // On a full share the map that is already right must not need room to be written again.
+        if (**present == step.map) return files_.SyncDirectory(directory);
+        RETURN_IF_ERROR(CheckIsFormer(step, **present));
       }
     }
-    const std::string name = InfoFileName(step.volume_id);
-    return ReplaceFile(files_,
-                       {.directory = directory,
-                        .name = name,
-                        .temporary = Temporary(name),
-                        .mode = context_.permissions.mode},
-                       FormatInfoMap(step.map));
+    const ReplaceFileOptions file = MapFile(step.volume_id, directory);
+    if (context_.prepared) {
+      const absl::Status published = PublishFile(files_, file);
+      if (!absl::IsNotFound(published)) return published;
+    }
+    return ReplaceFile(files_, file, FormatInfoMap(step.map));
+  }
+
+  absl::Status operator()(const PrepareMapStep& step) {
+    ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    return PrepareFile(files_, MapFile(step.volume_id, directory), FormatInfoMap(step.map));
   }
 
   absl::Status operator()(const RemoveFilesStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
     for (const std::string& file : step.files) {
-      RETURN_IF_ERROR(files_.Remove(directory + "/" + file));
+      const absl::Status removed = files_.Remove(directory + "/" + file);
+      if (removed.ok() || !IsRefused(removed)) Changes();
+      RETURN_IF_ERROR(removed);
     }
     return files_.SyncDirectory(directory);
   }
 
   absl::Status operator()(const RenameStep& step) {
+    Changes();
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    if (absl::IsNotFound(files_.Stat(directory + "/" + step.from).status())) {
-      return files_.Stat(directory + "/" + step.to).status();
+    if (context_.again) {
+      ASSIGN_OR_RETURN(const bool renamed, IsAbsent(files_, directory, step.from));
+      if (renamed) {
+        RETURN_IF_ERROR(files_.Stat(directory + "/" + step.to).status());
+        return files_.SyncDirectory(directory);
+      }
     }
     return Publish(directory, step.from, step.to);
   }
@@ -192,6 +224,51 @@ class Runner {
   }
 
  private:
+  void Changes() {
+    if (context_.changed != nullptr) *context_.changed = true;
+  }
+
+  // The file was not opened, or not removed: nothing was written into it.
+  static bool IsRefused(const absl::Status& status) {
+    return HasReason(status, Reason::kShareNotWritable) ||
+           HasReason(status, Reason::kImageUnsafe) || HasReason(status, Reason::kVolumeInUse) ||
+           HasReason(status, Reason::kToolMissing);
+  }
+
+  static absl::Status NewerThanPlan(const std::string& file, const std::string& why) {
+    return Error(
+        Reason::kCatalogOlder,
+        fmt::format("{} {}: the share has changes that the catalog does not know, as after "
+                    "an older catalog was restored; nothing is overwritten",
+                    file, why),
+        {{"file", file}});
+  }
+
+  static absl::Status CheckIsFormer(const WriteMapStep& step, const InfoMap& present) {
+    if (!step.former.has_value()) return absl::OkStatus();
+    const std::string name = InfoFileName(step.volume_id);
+    if (present.active != step.former->active && present.active != step.map.active) {
+      return NewerThanPlan(name, fmt::format("names {} as active, neither {} nor {}",
+                                             present.active, step.former->active, step.map.active));
+    }
+    const std::vector<std::string>& dropped = step.former->dropped;
+    for (const auto& [snapshot, layer] : present.layers) {
+      if (step.map.layers.count(snapshot) == 0 &&
+          std::find(dropped.begin(), dropped.end(), snapshot) == dropped.end()) {
+        return NewerThanPlan(name, fmt::format("has snapshot {}, which is not known", snapshot));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  ReplaceFileOptions MapFile(const std::string& volume_id, const std::string& directory) const {
+    const std::string name = InfoFileName(volume_id);
+    return {.directory = directory,
+            .name = name,
+            .temporary = Temporary(name),
+            .mode = context_.permissions.mode};
+  }
+
   FileAbilities Abilities(const std::string& share) const {
     return context_.abilities_of ? context_.abilities_of(share) : kTryAll;
   }

@@ -25,10 +25,14 @@ struct StepContext {
   bool preallocate_metadata = true;
   std::function<absl::Status()> before_name;  // of a MakeImageStep: see CreateImageOptions
   bool synced_by_next = false;  // the step that follows makes new names last: see IsSyncedByNext
+  bool prepared = false;        // of a WriteMapStep: see IsPrepared
   bool again = false;           // the step may have been begun, or done, before
   std::string operation_id;     // names the temporary files: ".<name>.tmp-<operation-id>"
   CancelToken cancel;
   ProgressFn progress;
+  // Set to true before the step changes what cannot be brought back. A step that fails with it still
+  // false has left everything as it was. May be null.
+  bool* changed = nullptr;
 };
 
 // The steps' own rule holds: done twice, the outcome is the same. ReceiveContentStep only makes the

@@ -71,12 +71,12 @@ std::vector<std::string> CatalogShares::FilesOn(const std::string& address) cons
   return files;
 }
 
-CatalogMark CatalogShares::MarkOf(const std::string& address) const {
+RevisionMark CatalogShares::MarkOf(const std::string& address) const {
   return {.catalog = catalog_->id(),
           .revision = std::min(LastChange(address), catalog_->durable_revision())};
 }
 
-absl::Status CatalogShares::CheckMark(const std::string& identity, const CatalogMark& mark) const {
+absl::Status CatalogShares::CheckMark(const std::string& identity, const RevisionMark& mark) const {
   if (mark.catalog != catalog_->id()) return absl::OkStatus();
   int64_t known = catalog_->loaded_revision();
   {
@@ -93,7 +93,7 @@ absl::Status CatalogShares::CheckMark(const std::string& identity, const Catalog
                   mark.revision, catalog_->loaded_revision()));
 }
 
-void CatalogShares::Leaves(const std::string& identity, const CatalogMark& mark) {
+void CatalogShares::Leaves(const std::string& identity, const RevisionMark& mark) {
   MutexLock lock(&mutex_);
   int64_t& left = left_[identity];
   left = std::max(left, mark.revision);

@@ -26,9 +26,9 @@ class CatalogShares : public ShareRegistry {
   absl::Status Record(const std::string& address, const std::string& identity) override;
   void Forget(const std::string& address) override;
   std::vector<std::string> FilesOn(const std::string& address) const override;
-  CatalogMark MarkOf(const std::string& address) const override;
-  absl::Status CheckMark(const std::string& identity, const CatalogMark& mark) const override;
-  void Leaves(const std::string& identity, const CatalogMark& mark) override;
+  RevisionMark MarkOf(const std::string& address) const override;
+  absl::Status CheckMark(const std::string& identity, const RevisionMark& mark) const override;
+  void Leaves(const std::string& identity, const RevisionMark& mark) override;
 
   // A committed change of what lies on a share.
   void Changed(const std::string& address, int64_t revision);

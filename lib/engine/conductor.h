@@ -10,8 +10,10 @@
 // The end of what only gave new files their names (IsFoundDone) need not be on the disk when the caller
 // is told: a start after a power failure finds it again, and undoes none of it.
 // Before the step at plan.no_return the journal says that it can only go forward. A failure before
-// that undoes what was done; one after it leaves the records saying so. An outage of the share
-// parks the operation until the share is back. Between the durable steps stand the fail points
+// that undoes what was done, and the operation has FAILED: nothing has changed. After it there is no
+// failure: the operation is parked, with the reason, and tried again with growing pauses and at every
+// start, until the cause is gone or an administrator abandons it. So is an undo that fails, and what had
+// begun when its share went away. Between the durable steps stand the fail points
 // "<kind>.queued", ".planned", ".step<i>", ".disks<i>", ".crossed", ".settled", ".done" and ".ended".
 //
 // Thread-safe. Nothing here waits for a volume: an operation is a callback in the lock queue
@@ -47,6 +49,7 @@ class Conductor {
   void Submit(Request request, Caller caller, OperationCallback done);
   void Cancel(const std::string& operation_id, OperationCallback done);
   void Report(const std::string& operation_id, ConsumerReport report, OperationCallback done);
+  void Abandon(const std::string& operation_id, std::string reason, OperationCallback done);
   absl::StatusOr<OperationPtr> Get(const std::string& operation_id) const;
   OperationWatchers& watchers() { return watchers_; }
   LockQueue& locks() { return locks_; }
@@ -56,9 +59,9 @@ class Conductor {
   void QueueSlowPlans();
 
   // Start-up: queues what the journal has unfinished, in its order, before anything new.
-  absl::Status TakeUpUnfinished();
-  // Removes operations that ended before `before`.
-  void SweepEnded(absl::Time before);
+  void TakeUpUnfinished();
+  // Removes operations that had ended when `mark` was made.
+  void SweepEnded(const RetentionMark& mark);
 
   // Calls `arrived` (once, with an error when it ends before) when the operation waits for its
   // content.
@@ -90,7 +93,7 @@ class Conductor {
     std::shared_ptr<Submission> submission;
     LivePtr op;
     int tries_left = 0;
-    absl::Time since;
+    MonotonicTime since;
     std::atomic<AtOnceState> state{AtOnceState::kPlanning};
     // Of what is queued: its entry in the journal, and the lane's thread. The second goes on.
     std::atomic<int> arrived{0};
@@ -118,6 +121,7 @@ class Conductor {
   absl::Status CheckShares(const LiveOperation& op) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
   void Enqueue(const LivePtr& op, std::vector<LockKey> locks);
+  void HoldUnreadable(const OperationPtr& record, const absl::Status& why);
   void AddLive(const LivePtr& op);
   void RemoveLive(const LiveOperation& op);
 
@@ -143,16 +147,22 @@ class Conductor {
   // Ending (conductor_end.cc).
   void Fail(const LivePtr& op, const absl::Status& error);
   void End(const LivePtr& op);
-  bool MayPass(const LiveOperation& op, const absl::Status& error) const;
+  bool GoesOn(LiveOperation& op, const absl::Status& error);
   bool MayHaveEnded(const LiveOperation& op) const;
+  absl::StatusOr<bool> HasWrittenMap(const LiveOperation& op) const;
   absl::Status OrOutage(const LiveOperation& op, const absl::Status& error) const;
   bool IsOutage(const LiveOperation& op, const absl::Status& error) const;
-  bool Undo(LiveOperation& op);
+  absl::Status Undo(LiveOperation& op);
   void Conclude(const LivePtr& op);
-  static void RecordEnd(OperationRecord& record, const absl::Status& verdict, bool cancelled,
+  static void RecordEnd(OperationRecord& record, OperationState state, const absl::Status& verdict,
                         absl::Time now);
-  static void LogEnd(const OperationRecord& ended);
+  static void LogEnd(const OperationRecord& ended, MonotonicTime since);
+
+  // What cannot go on now (conductor_park.cc).
   void Park(const LivePtr& op, const absl::Status& why);
+  absl::Duration NextPause(LiveOperation& op, const absl::Status& why) const;
+  void Unpark(LiveOperation& op);
+  bool AbandonIfAsked(const LivePtr& op);
 
   // Of both.
   void Resume(const LivePtr& op);  // on the control executor
@@ -188,7 +198,8 @@ class Conductor {
   // Carries on what waits for a consumer of that volume: it may have nobody to wait for any more.
   void WakeDetached(const std::string& volume_id);
   absl::StatusOr<std::optional<Outcome>> TakeReport(LiveOperation& op, const ChangeDisksStep& step);
-  void AnswerCancels(LiveOperation& op);
+  void AnswerAtEnd(LiveOperation& op);
+  void AnswerReport(LiveOperation& op);
   void RejectReport(LiveOperation& op, const absl::Status& why);
   absl::Status LooksDone(LiveOperation& op, const ChangeDisksStep& step);
   absl::Status HasSize(const std::string& volume_id, const std::string& share,

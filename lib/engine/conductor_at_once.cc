@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
 #include "lib/catalog/commit_outcome.h"
@@ -22,7 +21,7 @@ void Conductor::HandAtOnce(std::shared_ptr<Submission> submission, LivePtr op, i
   begin->submission = std::move(submission);
   begin->op = op;
   begin->tries_left = tries_left;
-  begin->since = absl::Now();
+  begin->since = MonotonicTime::Now();
   op->taken = op->granted = true;
   {
     MutexLock lock(&mutex_);
@@ -83,7 +82,7 @@ void Conductor::BeginAtOnce(const std::shared_ptr<AtOnce>& begin) {
     locks_.Release(op->ticket);
     op->work.reset();  // gives back what it holds
     Answer(begin->submission, Get(op->id));
-    return LogEnd(*op->Seen());
+    return LogEnd(*op->Seen(), op->since);
   }
   AddLive(op);
   Journalled(begin->submission, op);
@@ -104,7 +103,7 @@ void Conductor::Retry(const AtOnce& begin, const absl::Status& why) {
 
 void Conductor::QueueSlowPlans() {
   constexpr absl::Duration kPatience = absl::Milliseconds(200);
-  const absl::Time now = absl::Now();
+  const MonotonicTime now = MonotonicTime::Now();
   std::vector<std::shared_ptr<AtOnce>> slow;
   {
     MutexLock lock(&mutex_);
@@ -189,7 +188,7 @@ absl::Status Conductor::JournalAtOnce(LiveOperation& op) {
   const bool ends = op.plan.steps.empty();
   const absl::Time now = core_->clock().Now();
   const auto end = [&](OperationRecord& record) {
-    RecordEnd(record, absl::OkStatus(), /*cancelled=*/false, now);
+    RecordEnd(record, OperationState::kSucceeded, absl::OkStatus(), now);
   };
   return Commit(
       op,

@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/base/failpoint.h"
 #include "lib/base/overloaded.h"
@@ -146,8 +147,12 @@ absl::Status Conductor::Settle(LiveOperation& op) {
 // After an error: whether the disks are certainly as before the step, so that all can be undone.
 bool Conductor::NothingChanged(const LiveOperation& op, const absl::Status& error) const {
   if (!op.crossed || op.settled || op.next_step != op.plan.no_return) return false;
+  if (op.next_step >= op.plan.steps.size()) return false;
   const auto* change = std::get_if<ChangeDisksStep>(&op.plan.steps[op.next_step]);
-  if (change == nullptr) return false;
+  // On files only where the records of the point of no return are taken back by Work::Failed.
+  if (change == nullptr) {
+    return op.plan.no_return == 0 && !op.changed && !op.recovered && !op.parked;
+  }
   if (op.refused_by_consumer) return true;
   if (absl::IsUnavailable(error)) return !op.asked && !op.recovered;
   if (HasReason(error, Reason::kHypervisorMismatch)) return true;
@@ -221,6 +226,7 @@ absl::Status Conductor::FinishResize(LiveOperation& op, const std::string& share
 absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::AwaitConsumer(
     LiveOperation& op, const ChangeDisksStep& step) {
   const bool cancelling = op.cancel_asked;
+  Unpark(op);
   RETURN_IF_ERROR(Commit(
       op, [](Transaction&) {},
       [&](OperationRecord& record) {
@@ -234,7 +240,7 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::AwaitConsumer(
   spdlog::warn("operation={} volume={} waits for its consumer, step {}: {}", op.id, op.volume_id,
                ConsumerStepNumber(op.plan, op.next_step), DescribeStep(step));
   watchers_.Notify(op.Seen());
-  if (cancelling) AnswerCancels(op);
+  if (cancelling) AnswerAtEnd(op);
   op.taken = false;
   bool reported = false;
   {
@@ -334,13 +340,18 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::TakeReport(
   return std::nullopt;
 }
 
-void Conductor::AnswerCancels(LiveOperation& op) {
+void Conductor::AnswerAtEnd(LiveOperation& op) {
   std::vector<OperationCallback> answers;
   {
     MutexLock lock(&mutex_);
-    answers.swap(op.cancel_answers);
+    answers.swap(op.end_answers);
   }
   for (const OperationCallback& answer : answers) answer(op.Seen());
+}
+
+// A refusal was accepted: what follows from it is known now.
+void Conductor::AnswerReport(LiveOperation& op) {
+  if (op.answer) std::exchange(op.answer, nullptr)(op.Seen());
 }
 
 // The share went away before the answer could be checked: it is to be given again.

@@ -1,4 +1,4 @@
-// The conductor's last word: how an operation fails, is undone, parked and ended.
+// The conductor's last word: how an operation fails, is undone and ended.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -9,51 +9,66 @@
 #include "lib/base/strings.h"
 #include "lib/engine/conductor.h"
 #include "lib/engine/journal_request.h"
+#include "lib/os/absence.h"
 
 namespace cairn {
-namespace {
-
-constexpr absl::Duration kParkPeriod = absl::Seconds(2);
-
-}  // namespace
 
 void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
-  if (op->verdict.has_value()) return Park(op, error);  // it could not even be undone now
+  if (op->verdict.has_value()) return Park(op, error);
   // A stopping server interrupts what runs: the next start goes on with it.
   if (stopping() && !op->cancel_asked && absl::IsCancelled(error)) return;
   if (NothingChanged(*op, error)) {
     if (absl::Status given_up = GiveUp(*op, error); !given_up.ok()) return Park(op, given_up);
-  } else if (MayPass(*op, error)) {
+  } else if (GoesOn(*op, error)) {
     return Park(op, error);
   }
-  if (op->answer) std::exchange(op->answer, nullptr)(op->Seen());
   spdlog::warn("operation={} kind={} volume={} failed: {}", op->id, OperationKindName(op->kind),
                op->volume_id, Describe(error));
   op->verdict = error;
   op->undoing = op->planned && !op->crossed;
+  AnswerReport(*op);
   End(op);
 }
 
 // It can only end; what is left to do is work on files.
 void Conductor::End(const LivePtr& op) {
   if (std::exchange(op->on_disks, false)) return Dispatch(op);
-  if (!op->undoing || Undo(*op)) {
-    Conclude(op);
-  } else {
-    Park(op, *op->verdict);
+  if (op->undoing) {
+    if (absl::Status undone = Undo(*op); !undone.ok()) return Park(op, undone);
   }
+  Conclude(op);
 }
 
-// Whether it goes on by waiting. What a machine that has been asked is to do, and what follows it, must
-// be done: until its disk is detached only it knows whether it has.
-bool Conductor::MayPass(const LiveOperation& op, const absl::Status& error) const {
-  if (op.crossed && ChangesDisks(op.plan) && HasReason(error, Reason::kNoSpace)) {
-    return !std::holds_alternative<ChangeDisksStep>(op.plan.steps[op.next_step]);
-  }
-  if (MayHaveEnded(op) && !HasReason(error, Reason::kNoSpace)) return true;
-  if (!IsOutage(op, error)) return false;
+// Whether it goes on, later, rather than be undone.
+bool Conductor::GoesOn(LiveOperation& op, const absl::Status& error) {
   if (op.crossed) return true;
-  return op.recovered && op.planned && !HasReason(error, Reason::kHypervisorUnavailable);
+  // What is on the share is not what this plan is about: to undo it could harm it.
+  if (HasReason(error, Reason::kCatalogOlder)) return true;
+  if (MayHaveEnded(op) && !HasReason(error, Reason::kNoSpace)) return true;
+  if (op.planned) {
+    const absl::StatusOr<bool> written = HasWrittenMap(op);
+    if (!written.ok()) return true;  // it is to be looked at again
+    if (*written) {
+      op.crossed = true;
+      Show(op, [](OperationRecord& record) { record.cancellable = false; });
+      return true;
+    }
+  }
+  return op.recovered && op.planned && IsOutage(op, error) &&
+         !HasReason(error, Reason::kHypervisorUnavailable);
+}
+
+// Whether a plan that only gives new files their names has come so far that the map names them, although
+// its last step failed: to take the map back could need room that there is not, to go on needs none.
+absl::StatusOr<bool> Conductor::HasWrittenMap(const LiveOperation& op) const {
+  if (!IsFoundDone(op.plan)) return false;
+  const auto* write = std::get_if<WriteMapStep>(&op.plan.steps.back());
+  if (write == nullptr || op.next_step + 1 < op.plan.steps.size()) return false;
+  ASSIGN_OR_RETURN(const std::string directory, core_->DirectoryOf(write->share));
+  auto present = ReadInfoMap(core_->files(), directory, write->volume_id);
+  if (HasReason(present.status(), Reason::kMapCorrupt)) return false;
+  RETURN_IF_ERROR(present.status());
+  return present->has_value() && **present == write->map;
 }
 
 // Whether it may have been told as done before the machine failed: its end need not have been on the
@@ -64,8 +79,8 @@ bool Conductor::MayHaveEnded(const LiveOperation& op) const {
     const auto* made = std::get_if<MakeImageStep>(&step);
     if (made == nullptr) return false;
     auto directory = core_->DirectoryOf(made->share);
-    return directory.ok() &&
-           absl::IsNotFound(core_->files().Stat(*directory + "/" + made->file).status());
+    if (!directory.ok()) return false;
+    return IsAbsent(core_->files(), *directory, made->file).value_or(false);
   });
 }
 
@@ -79,44 +94,27 @@ bool Conductor::IsOutage(const LiveOperation& op, const absl::Status& error) con
   return false;
 }
 
-// False when the share is down meanwhile. Another error leaves something behind, which is logged
-// and which the scan of the share reports.
-bool Conductor::Undo(LiveOperation& op) {
+// Each step can be done again: after an error all of it is, later.
+absl::Status Conductor::Undo(LiveOperation& op) {
   for (const Step& step : op.settled ? op.plan.undo_settled : op.plan.undo) {
-    absl::Status status;
     if (IsOnDisks(step)) {
       if (!op.asked && !op.recovered) continue;  // the machine has nothing to undo
-      status = machines_.CarryOut(step, {.operation_id = op.id, .cancel = {}, .asked = &op.asked})
-                   .status();
+      RETURN_IF_ERROR(
+          machines_.CarryOut(step, {.operation_id = op.id, .cancel = {}, .asked = &op.asked})
+              .status());
     } else {
-      status = Run(op, step, /*cancellable=*/false);
-    }
-    if (!status.ok() && IsOutage(op, status)) return false;
-    if (!status.ok()) {
-      spdlog::error("operation={} volume={} could not be undone wholly: {}", op.id, op.volume_id,
-                    Describe(status));
+      RETURN_IF_ERROR(Run(op, step, /*cancellable=*/false));
     }
   }
   op.undoing = false;
-  return true;
+  return absl::OkStatus();
 }
 
-void Conductor::Park(const LivePtr& op, const absl::Status& why) {
-  op->parked = true;
-  const bool machine = HasReason(why, Reason::kHypervisorUnavailable);
-  Show(*op, [&](OperationRecord& record) {
-    record.step = fmt::format("waiting to go on: {}{}", why.ok() ? "" : ToStd(why.message()),
-                              machine ? "; detach the volume if its machine is gone" : "");
-  });
-  timer_->RunAfter(kParkPeriod, [this, op] { Resume(op); });
-}
-
-void Conductor::RecordEnd(OperationRecord& record, const absl::Status& verdict, bool cancelled,
-                          absl::Time now) {
-  record.state = verdict.ok() ? OperationState::kSucceeded
-                 : cancelled  ? OperationState::kCancelled
-                              : OperationState::kFailed;
+void Conductor::RecordEnd(OperationRecord& record, OperationState state,
+                          const absl::Status& verdict, absl::Time now) {
+  record.state = state;
   record.error = verdict;
+  record.parked = absl::OkStatus();
   record.cancellable = false;
   record.instructions.clear();
   record.end_time = now;
@@ -128,7 +126,11 @@ void Conductor::RecordEnd(OperationRecord& record, const absl::Status& verdict, 
 
 void Conductor::Conclude(const LivePtr& op) {
   const absl::Status verdict = *op->verdict;
-  const bool cancelled = absl::IsCancelled(verdict) && op->cancel_asked;
+  const OperationState state = verdict.ok()    ? OperationState::kSucceeded
+                               : op->abandoned ? OperationState::kAbandoned
+                               : absl::IsCancelled(verdict) && op->cancel_asked
+                                   ? OperationState::kCancelled
+                                   : OperationState::kFailed;
   const absl::Time now = core_->clock().Now();
   {
     MutexLock lock(&op->mutex);
@@ -137,26 +139,28 @@ void Conductor::Conclude(const LivePtr& op) {
   // Who sees the operation ended sees what it did, too. What the files and the journalled plan say
   // together need not be on the disk a second time before the caller is told.
   const bool found_again = verdict.ok() && op->planned && IsFoundDone(op->plan);
-  const auto end = [&](OperationRecord& record) { RecordEnd(record, verdict, cancelled, now); };
+  const auto end = [&](OperationRecord& record) { RecordEnd(record, state, verdict, now); };
   absl::Status committed = Commit(
       *op,
       [&](Transaction& records) {
         records.may_be_durable_later = found_again;
         if (verdict.ok()) {
           op->work->Succeeded(op->plan, records);
+        } else if (op->abandoned) {
+          op->work->Abandoned(verdict, records);
         } else {
-          op->work->Failed(verdict, op->crossed, records);
+          op->work->Failed(verdict, records);
         }
       },
       end);
   if (!committed.ok()) {
     spdlog::error("operation={} volume={} its end could not be recorded, trying again: {}", op->id,
                   op->volume_id, Describe(committed));
-    timer_->RunAfter(kParkPeriod, [this, op] { Resume(op); });
+    timer_->RunAfter(NextPause(*op, committed), [this, op] { Resume(op); });
     return;
   }
   if (absl::Status hit = FailPoint(*op, "ended"); !hit.ok()) spdlog::debug("{}", Describe(hit));
-  if (op->lane == Lane::kBulk) {
+  if (op->lane == Lane::kBulk && !op->abandoned) {
     // Before the reservation goes back, so that the room it took is not seen as free.
     if (auto share = core_->ShareAt(op->work->HomeShare()); share.ok()) {
       (*share)->RefreshCapacity().IgnoreError();  // the next probe does it otherwise
@@ -174,18 +178,18 @@ void Conductor::Conclude(const LivePtr& op) {
   if (LockQueue::Ticket ticket = op->ticket; ticket != 0) locks_.Release(ticket);
   op->work.reset();  // gives back what it holds
   OperationPtr seen = op->Seen();
-  LogEnd(*seen);
+  LogEnd(*seen, op->since);
   if (arrived) arrived(verdict.ok() ? Error(Reason::kInternal, "no content was awaited") : verdict);
   if (verdict.ok() && op->kind == OperationKind::kDetachVolume) WakeDetached(op->volume_id);
   watchers_.Notify(seen);
-  AnswerCancels(*op);
+  AnswerAtEnd(*op);
 }
 
-void Conductor::LogEnd(const OperationRecord& ended) {
+void Conductor::LogEnd(const OperationRecord& ended, MonotonicTime since) {
   spdlog::info("operation={} kind={} volume={} request_id={} peer={} state={} seconds={:.3f}",
                ended.id, OperationKindName(ended.kind), ended.volume_id, ended.request_id,
                ended.requested_by, OperationStateName(ended.state),
-               absl::ToDoubleSeconds(ended.end_time - ended.create_time));
+               absl::ToDoubleSeconds(MonotonicTime::Now() - since));
 }
 
 }  // namespace cairn

@@ -30,7 +30,7 @@ void Conductor::Show(LiveOperation& op, const std::function<void(OperationRecord
   {
     MutexLock lock(&op.mutex);
     change(op.record);
-    op.last_notice = absl::Now();
+    op.last_notice = MonotonicTime::Now();
     seen = std::make_shared<const OperationRecord>(op.record);
   }
   watchers_.Notify(seen);
@@ -147,7 +147,8 @@ void Conductor::Resume(const LivePtr& op) {
       .Submit({.run =
                    [this, op](const absl::Status& admitted) {
                      if (!admitted.ok()) return;
-                     if (op->verdict.has_value() && !op->planned) return Conclude(op);
+                     const bool touches_no_file = !op->planned || op->abandoned;
+                     if (op->verdict.has_value() && touches_no_file) return Conclude(op);
                      Dispatch(op);
                    }})
       .IgnoreError();  // refused only while stopping: the journal has it
@@ -232,6 +233,7 @@ void Conductor::ShowPlan(LiveOperation& op) {
     record.state =
         record.state == OperationState::kCancelling ? record.state : OperationState::kRunning;
     record.start_time = core_->clock().Now();
+    record.running_since = MonotonicTime::Now();
     record.plan = PlanToJson(op.plan);
     record.no_return = crosses_at_once;
     record.cancellable = !crosses_at_once;
@@ -249,6 +251,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
     if (IsOnDisks(step)) {
       ASSIGN_OR_RETURN(std::optional<Outcome> outcome, OnDisks(op, step));
       if (outcome.has_value()) return *outcome;
+      Unpark(op);
       continue;
     }
     if (const auto* receive = std::get_if<ReceiveContentStep>(&step);
@@ -260,6 +263,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
     }
     RETURN_IF_ERROR(
         Run(op, step, /*cancellable=*/!op.crossed, IsSyncedByNext(op.plan, op.next_step)));
+    Unpark(op);
   }
   RETURN_IF_ERROR(FailPoint(op, "done"));
   return Outcome::kDone;
@@ -345,7 +349,7 @@ void Conductor::ShowProgress(LiveOperation& op, int64_t done, int64_t total) {
     MutexLock lock(&op.mutex);
     op.record.done_bytes = op.earlier_bytes + done;
     op.record.total_bytes = op.earlier_bytes + total;
-    const absl::Time now = absl::Now();
+    const MonotonicTime now = MonotonicTime::Now();
     if (now - op.last_notice < kNoticePeriod) return;
     op.last_notice = now;
     seen = std::make_shared<const OperationRecord>(op.record);
@@ -361,7 +365,11 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   });
   StepContext context = ContextOf(op, cancellable);
   context.synced_by_next = synced_by_next;
+  context.prepared =
+      !op.undoing && &step == &op.plan.steps[op.next_step] && IsPrepared(op.plan, op.next_step);
   context.again = op.recovered || op.parked || op.undoing;
+  op.changed = false;
+  context.changed = &op.changed;
   absl::Status status = RunStep(step, context);
   return status.ok() || absl::IsUnavailable(status) ? status : OrOutage(op, status);
 }
@@ -419,8 +427,8 @@ void Conductor::ContentComplete(const std::string& operation_id) {
 }
 
 bool Conductor::Stop(absl::Duration grace) {
-  const auto idle_until = [this](absl::Time until) {
-    while (absl::Now() < until) {
+  const auto idle_until = [this](MonotonicTime until) {
+    while (MonotonicTime::Now() < until) {
       {
         MutexLock lock(&mutex_);
         if (executing_ == 0) return;
@@ -429,15 +437,16 @@ bool Conductor::Stop(absl::Duration grace) {
     }
   };
   if (stopping_.exchange(true)) return true;
-  idle_until(absl::Now() + grace);
+  idle_until(MonotonicTime::Now() + grace);
   std::vector<LivePtr> left;
   {
     MutexLock lock(&mutex_);
     for (const auto& [id, op] : live_) left.push_back(op);
   }
   for (const LivePtr& op : left) op->cancel.Cancel();
+  core_->catalog().AnswerDoubts();
   constexpr absl::Duration kInterruptTime = absl::Seconds(5);  // a child gets 2 s before SIGKILL
-  idle_until(absl::Now() + kInterruptTime);
+  idle_until(MonotonicTime::Now() + kInterruptTime);
   // The catalog answers in order: after this, no answer to an earlier submission is on its way
   // here.
   core_->catalog().CommitAndWait({}).IgnoreError();

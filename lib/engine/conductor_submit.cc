@@ -276,31 +276,37 @@ void Conductor::Cancel(const std::string& operation_id, OperationCallback done) 
   const bool by_consumer = !op->Seen()->instructions.empty();
   if (by_consumer) {
     MutexLock lock(&mutex_);
-    op->cancel_answers.push_back(done);
+    op->end_answers.push_back(done);
   }
   // Waiting for its turn or for content: nobody else would carry it to its end.
   if (!op->taken.exchange(true)) {
-    if (!op->planned) op->verdict = op->cancel.token().Check();
+    if (!op->planned && !op->verdict.has_value()) op->verdict = op->cancel.token().Check();
     Resume(op);
   }
   if (!by_consumer) done(op->Seen());
 }
 
-absl::Status Conductor::TakeUpUnfinished() {
+void Conductor::TakeUpUnfinished() {
   std::vector<OperationPtr> unfinished = core_->catalog().UnfinishedOperations();
   // What ran held its locks; what was queued stood behind.
   std::stable_partition(unfinished.begin(), unfinished.end(),
                         [](const OperationPtr& op) { return !op->plan.empty(); });
   for (const OperationPtr& record : unfinished) {
-    ASSIGN_OR_RETURN(JournalledRequest journalled, FromJournal(record->kind, record->request));
+    auto journalled = FromJournal(record->kind, record->request);
+    absl::StatusOr<Plan> plan = Plan{};
+    if (!record->plan.empty()) plan = PlanFromJson(record->plan);
+    if (!journalled.ok() || !plan.ok()) {
+      HoldUnreadable(record, !journalled.ok() ? journalled.status() : plan.status());
+      continue;
+    }
     auto op = std::make_shared<LiveOperation>();
     op->id = record->id;
     op->kind = record->kind;
     op->volume_id = record->volume_id;
-    op->work = MakeWork(*core_, std::move(journalled.request), record->id);
+    op->work = MakeWork(*core_, std::move(journalled->request), record->id);
     op->recovered = true;
     if (!record->plan.empty()) {
-      ASSIGN_OR_RETURN(op->plan, PlanFromJson(record->plan));
+      op->plan = *std::move(plan);
       op->planned = true;
       op->crossed = record->no_return;
       op->next_step = static_cast<size_t>(record->next_step);
@@ -318,6 +324,7 @@ absl::Status Conductor::TakeUpUnfinished() {
     {
       MutexLock lock(&op->mutex);
       op->record = *record;
+      op->record.running_since = MonotonicTime::Now();
       // It may have been told as done: it is not undone any more because somebody asks for it.
       if (op->planned && IsFoundDone(op->plan)) op->record.cancellable = false;
     }
@@ -326,12 +333,31 @@ absl::Status Conductor::TakeUpUnfinished() {
                  !op->planned  ? "had not begun"
                  : op->crossed ? "past the point of no return"
                                : "begun");
-    Enqueue(op, std::move(journalled.locks));
+    Enqueue(op, std::move(journalled->locks));
   }
-  return absl::OkStatus();
 }
 
-void Conductor::SweepEnded(absl::Time before) {
+// What one operation was about to do cannot be read: its volume alone is held, until an administrator
+// abandons the operation.
+void Conductor::HoldUnreadable(const OperationPtr& record, const absl::Status& why) {
+  auto op = std::make_shared<LiveOperation>();
+  op->id = record->id;
+  op->kind = record->kind;
+  op->volume_id = record->volume_id;
+  op->work = MakeUnreadable(*core_, record->id, record->volume_id, why);
+  op->recovered = true;
+  op->crossed = true;
+  {
+    MutexLock lock(&op->mutex);
+    op->record = *record;
+    op->record.cancellable = false;
+  }
+  spdlog::error("operation={} kind={} volume={} its journal cannot be read, the volume is held: {}",
+                op->id, OperationKindName(op->kind), op->volume_id, Describe(why));
+  Enqueue(op, {{op->volume_id, /*exclusive=*/true}});
+}
+
+void Conductor::SweepEnded(const RetentionMark& mark) {
   // Few at a time: whoever commits meanwhile waits for as many.
   ListQuery query{.filter = {}, .order_by = {}, .page_size = 200, .page_token = {}};
   do {
@@ -342,8 +368,9 @@ void Conductor::SweepEnded(absl::Time before) {
     }
     Transaction transaction;
     for (const OperationPtr& op : page->items) {
-      if (op->create_time > before) page->next_page_token.clear();  // the rest is younger still
-      if (Ended(op->state) && op->end_time < before)
+      if (op->create_time > mark.created)
+        page->next_page_token.clear();  // the rest is younger still
+      if (Ended(op->state) && op->revision <= mark.revision)
         transaction.remove_operations.push_back(op->id);
     }
     if (!transaction.remove_operations.empty()) {

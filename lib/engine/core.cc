@@ -7,6 +7,7 @@
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/os/absence.h"
 #include "lib/os/file_error.h"
 
 namespace cairn {
@@ -15,6 +16,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   if (options.files == nullptr) options.files = FileSystem::Posix();
   if (options.processes == nullptr) options.processes = ProcessRunner::Posix();
   if (options.mounts == nullptr) options.mounts = MountTable::Posix();
+  if (options.clock == nullptr) options.clock = Clock::System();
   if (!options.connect_hypervisor) {
     options.connect_hypervisor = [](const HypervisorAddress& address) {
       return ConnectHypervisor(address, {});
@@ -25,11 +27,16 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   const EngineOptions& o = core->options_;
   RETURN_IF_ERROR(o.files->MakeDirectories(o.state_path));
   ASSIGN_OR_RETURN(core->catalog_, OpenSqliteCatalog({.path = o.state_path + "/catalog.db"}));
+  core->clock_ = std::make_unique<RecordClock>(o.clock);
+  RETURN_IF_ERROR(core->clock_->StartAfter(*core->catalog_));
+  // On the catalog's disk, as that is, and not among the files of shares.
+  core->retention_ = std::make_unique<Retention>(FileSystem::Posix(), o.state_path, o.clock,
+                                                 o.operation_retention, core->catalog_->revision());
   core->tool_ = MakeQemuImageTool(
       o.processes, {.address_space_bytes = o.tool_address_space_bytes, .cpu_seconds = 0});
-  core->strays_ = std::make_unique<StrayFiles>(o.files, core->catalog_.get(), &core->clock());
+  core->strays_ = std::make_unique<StrayFiles>(o.files, core->catalog_.get(), o.clock);
   core->shares_ = std::make_unique<CatalogShares>(
-      core->catalog_.get(), &core->clock(),
+      core->catalog_.get(), o.clock,
       [core = core.get()](const std::string& address) { return core->ShareAt(address).ok(); });
   const Share::System system{o.files, o.processes, o.mounts, core->shares_.get()};
   for (const PoolOptions& pool : o.pools) {
@@ -214,6 +221,21 @@ absl::Status Core::RepairMap(const VolumeRecord& volume, const std::string& dire
                     "has changed the chain",
                     volume.id, (*read)->active, volume.active_file),
         {{"volume", volume.id}, {"share", volume.share}});
+  }
+  // Nor is one that knows a snapshot which the catalog does not, as when an older catalog was restored.
+  if (read.ok() && read->has_value()) {
+    for (const auto& [snapshot, layer] : (*read)->layers) {
+      if (expected.layers.count(snapshot) != 0 || catalog_->FindSnapshot(snapshot) != nullptr) {
+        continue;
+      }
+      ASSIGN_OR_RETURN(const bool gone, IsAbsent(files(), directory, layer));
+      if (gone) continue;
+      return Error(Reason::kMapCorrupt,
+                   fmt::format("the map of volume {} has snapshot {} in {}, which the catalog does "
+                               "not know: another system, or a newer catalog, has made it",
+                               volume.id, snapshot, layer),
+                   {{"volume", volume.id}, {"share", volume.share}, {"snapshot", snapshot}});
+    }
   }
   spdlog::warn(
       "volume={} share={} the map {} is unusable or stale ({}): written anew from the "

@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "lib/base/clock.h"
 #include "lib/catalog/catalog.h"
 #include "lib/chain/layer_plans.h"
 #include "lib/chain/step_runner.h"
 #include "lib/engine/catalog_shares.h"
 #include "lib/engine/engine.h"
+#include "lib/engine/record_clock.h"
+#include "lib/engine/retention.h"
 #include "lib/engine/stray_files.h"
 #include "lib/image/image_tool.h"
 #include "lib/pool/pool.h"
@@ -28,7 +29,9 @@ class Core {
   static absl::StatusOr<std::unique_ptr<Core>> Create(EngineOptions options);
 
   const EngineOptions& options() const { return options_; }
-  const Clock& clock() const { return *Clock::System(); }
+  // For records: see RecordClock.
+  const RecordClock& clock() const { return *clock_; }
+  Retention& retention() const { return *retention_; }
   Catalog& catalog() const { return *catalog_; }
   FileSystem& files() const { return *options_.files; }
   ProcessRunner& processes() const { return *options_.processes; }
@@ -82,7 +85,9 @@ class Core {
                          ChainView& view) const;
 
   EngineOptions options_;
+  std::unique_ptr<RecordClock> clock_;
   std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Retention> retention_;
   std::unique_ptr<ImageTool> tool_;
   std::unique_ptr<StrayFiles> strays_;
   std::unique_ptr<CatalogShares> shares_;

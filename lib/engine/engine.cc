@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <set>
 
-#include "absl/time/clock.h"
 #include "lib/base/status.h"
 #include "lib/engine/conductor.h"
 #include "lib/engine/connection.h"
@@ -21,7 +20,6 @@
 namespace cairn {
 namespace {
 
-constexpr absl::Duration kSweepPeriod = absl::Minutes(10);
 // How long start-up waits for shares to mount and answer before it goes on without them: any of them,
 // and the rest once one has.
 constexpr absl::Duration kFirstProbeTime = absl::Seconds(10);
@@ -47,6 +45,10 @@ class EngineImpl : public Engine {
   void Cancel(const std::string& operation_id, OperationCallback done) override {
     conductor_.Cancel(operation_id, std::move(done));
   }
+  void Abandon(const std::string& operation_id, std::string reason,
+               OperationCallback done) override {
+    conductor_.Abandon(operation_id, std::move(reason), std::move(done));
+  }
   void Report(const std::string& operation_id, ConsumerReport report,
               OperationCallback done) override {
     conductor_.Report(operation_id, std::move(report), std::move(done));
@@ -54,7 +56,7 @@ class EngineImpl : public Engine {
   absl::StatusOr<OperationPtr> GetOperation(const std::string& id) const override {
     return conductor_.Get(id);
   }
-  Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) override {
+  Subscription Wait(const std::string& id, MonotonicTime until, OperationCallback done) override {
     return conductor_.watchers().Wait(id, until, std::move(done));
   }
   Subscription Watch(const std::string& id, OperationCallback changed) override {
@@ -112,7 +114,10 @@ class EngineImpl : public Engine {
   bool IsUnused(const std::string& address) const;
   void FollowSharesFiles();
   void TendShares();
-  void RemoveTemporarySnapshots(bool running);
+  enum class SnapshotsLeft { kByAnEarlierRun, kSinceTheLastSweep };
+  void RemoveTemporarySnapshots(SnapshotsLeft left) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sweep_mutex_);
+  void Sweep();
+  std::optional<RetentionMark> MarkRetention();
   void FirstProbes();
   // Measures and scans one share, on its lane; `done` may be empty.
   void Survey(Share* share, std::function<void(absl::Status)> done);
@@ -124,6 +129,8 @@ class EngineImpl : public Engine {
   const std::unique_ptr<Core> core_;
   Timer timer_;
   Conductor conductor_;
+  Mutex sweep_mutex_;                                              // one sweep at a time
+  std::set<std::string> temporary_ ABSL_GUARDED_BY(sweep_mutex_);  // snapshots of the last sweep
   std::set<const Share*> surveyed_;  // since they came up; used by the timer's thread
   std::atomic<bool> stopped_{false};
   bool stuck_ = false;
@@ -194,8 +201,11 @@ absl::Status EngineImpl::Begin() {
   }
   CheckTools();
   FirstProbes();
-  RETURN_IF_ERROR(conductor_.TakeUpUnfinished());
-  RemoveTemporarySnapshots(/*running=*/false);
+  conductor_.TakeUpUnfinished();
+  {
+    MutexLock lock(&sweep_mutex_);
+    RemoveTemporarySnapshots(SnapshotsLeft::kByAnEarlierRun);
+  }
   TendShares();
   const EngineOptions& options = core_->options();
   timer_.RunEvery(kTendPeriod, [this] {
@@ -213,32 +223,47 @@ absl::Status EngineImpl::Begin() {
         .Submit({.run = follow})
         .IgnoreError();  // the next period does it otherwise
   });
-  timer_.RunEvery(kSweepPeriod, [this] {
-    auto sweep = [this](const absl::Status& admitted) {
-      if (!admitted.ok()) return;
-      conductor_.SweepEnded(absl::Now() - core_->options().operation_retention);
-      RemoveTemporarySnapshots(/*running=*/true);
+  const auto sweep = [this] {
+    auto work = [this](const absl::Status& admitted) {
+      if (admitted.ok()) Sweep();
     };
-    conductor_.control().Submit({.run = sweep}).IgnoreError();  // the next period does it otherwise
-  });
+    conductor_.control().Submit({.run = work}).IgnoreError();  // the next period does it otherwise
+  };
+  sweep();
+  timer_.RunEvery(options.sweep_period, sweep);
   return absl::OkStatus();
 }
 
 // Those of exports that a crash, or a machine that did not answer, has left behind. One that is still
-// being read holds its volume, so its deletion waits.
-void EngineImpl::RemoveTemporarySnapshots(bool running) {
-  constexpr absl::Duration kTimeToOpenIt = absl::Minutes(1);
-  const absl::Time before = absl::Now() - kTimeToOpenIt;
+// being read holds its volume, so its deletion waits; one that is about to be read has been there for
+// less than the time between two sweeps.
+void EngineImpl::RemoveTemporarySnapshots(SnapshotsLeft left) {
+  std::set<std::string> seen;
   ListQuery query{.filter = {}, .order_by = {}, .page_size = 1000, .page_token = {}};
   do {
     auto page = core_->catalog().ListSnapshots(query, "");
     if (!page.ok()) return;
     for (const SnapshotPtr& snapshot : page->items) {
-      if (!snapshot->temporary || (running && snapshot->create_time > before)) continue;
-      RemoveTemporarySnapshot(conductor_, snapshot->id);
+      if (!snapshot->temporary) continue;
+      if (left == SnapshotsLeft::kByAnEarlierRun || temporary_.count(snapshot->id) != 0) {
+        RemoveTemporarySnapshot(conductor_, snapshot->id);
+      }
+      seen.insert(snapshot->id);
     }
     query.page_token = page->next_page_token;
   } while (!query.page_token.empty());
+  temporary_.swap(seen);
+}
+
+void EngineImpl::Sweep() {
+  MutexLock lock(&sweep_mutex_);
+  if (auto mark = MarkRetention(); mark.has_value()) conductor_.SweepEnded(*mark);
+  RemoveTemporarySnapshots(SnapshotsLeft::kSinceTheLastSweep);
+}
+
+std::optional<RetentionMark> EngineImpl::MarkRetention() {
+  const int64_t revision = core_->catalog().revision();  // first; see Retention
+  return core_->retention().Advance(revision, core_->clock().last());
 }
 
 // All shares at once, and not for ever: a dead server must not keep the others from serving.
@@ -247,7 +272,7 @@ void EngineImpl::FirstProbes() {
     Mutex mutex;
     CondVar changed;
     size_t left ABSL_GUARDED_BY(mutex) = 0;
-    absl::Time until ABSL_GUARDED_BY(mutex) = absl::Now() + kFirstProbeTime;
+    MonotonicTime until ABSL_GUARDED_BY(mutex) = MonotonicTime::Now() + kFirstProbeTime;
   };
   auto countdown = std::make_shared<Countdown>();
   const std::vector<Share*> shares = core_->Shares();
@@ -260,13 +285,13 @@ void EngineImpl::FirstProbes() {
       MutexLock lock(&countdown->mutex);
       --countdown->left;
       if (probed.ok())
-        countdown->until = std::min(countdown->until, absl::Now() + kOtherProbesTime);
+        countdown->until = std::min(countdown->until, MonotonicTime::Now() + kOtherProbesTime);
       countdown->changed.NotifyAll();
     });
   }
   MutexLock lock(&countdown->mutex);
-  while (countdown->left > 0 && absl::Now() < countdown->until) {
-    countdown->changed.WaitFor(&countdown->mutex, countdown->until - absl::Now());
+  while (countdown->left > 0 && MonotonicTime::Now() < countdown->until) {
+    countdown->changed.WaitFor(&countdown->mutex, countdown->until - MonotonicTime::Now());
   }
 }
 
@@ -366,6 +391,7 @@ bool EngineImpl::Stop(absl::Duration grace) {
   if (stopped_.exchange(true)) return !stuck_;
   if (!conductor_.Stop(grace)) stuck_ = true;
   timer_.Stop();
+  MarkRetention();
   constexpr absl::Duration kLaneGrace = absl::Seconds(2);
   if (!core_->ShutdownBetween(kLaneGrace)) stuck_ = true;
   for (const auto& [name, pool] : core_->pools()) {

@@ -24,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "lib/base/clock.h"
 #include "lib/catalog/catalog.h"
 #include "lib/catalog/records.h"
 #include "lib/engine/requests.h"
@@ -40,10 +41,16 @@ struct EngineOptions {
   std::string state_path = "/var/lib/cairn";  // the catalog lies here, never on NFS
   std::vector<PoolOptions> pools;
   int queue_depth_max = 64;  // operations that may wait for one volume
+  // Of what ended; counted while the engine runs.
   absl::Duration operation_retention = absl::Hours(7 * 24);
+  absl::Duration sweep_period = absl::Minutes(10);  // how often it is looked for what is older
   absl::Duration probe_period = absl::Seconds(5);
   absl::Duration probe_timeout = absl::Seconds(2);  // a share that takes longer is UNREACHABLE
   absl::Duration rescan_period = absl::Hours(1);
+  // An operation that can neither go on nor be undone is tried again after this, then after twice as
+  // long, and so on up to the second.
+  absl::Duration retry_pause = absl::Milliseconds(500);
+  absl::Duration retry_pause_max = absl::Seconds(30);
   int64_t tool_address_space_bytes = int64_t{4} << 30;  // limit of a qemu-img child
   // The system below; null: the real one. A test puts a faulty one here.
   std::function<absl::StatusOr<std::unique_ptr<Hypervisor>>(const HypervisorAddress&)>
@@ -51,6 +58,7 @@ struct EngineOptions {
   FileSystem* files = nullptr;
   ProcessRunner* processes = nullptr;
   MountTable* mounts = nullptr;
+  const Clock* clock = nullptr;
 };
 
 // Who asks, and how.
@@ -130,6 +138,12 @@ class Engine {
   // CANCELLED follows later, if it can still be cancelled: OPERATION_NOT_CANCELLABLE else. An ended
   // operation is returned as it is.
   virtual void Cancel(const std::string& operation_id, OperationCallback done) = 0;
+  // Ends, as ABANDONED, an operation that is parked past its point of no return or while it is being
+  // undone; `done` gets it once that is durable. Nothing is done about the files: its error says what is
+  // left. `reason` is required, and logged. OPERATION_NOT_PARKED. One that is being tried at this moment
+  // ends when the try does, as SUCCEEDED perhaps.
+  virtual void Abandon(const std::string& operation_id, std::string reason,
+                       OperationCallback done) = 0;
   // A consumer's answer to an operation that waits for it; `done` gets the operation once the answer
   // is durable. OPERATION_NOT_WAITING, INVALID_FIELD for a step that there is not, IMAGE_MISMATCH
   // when the files contradict it: the operation then waits on.
@@ -144,7 +158,7 @@ class Engine {
   // Calls `done` once: when the operation ended, or at `until` with the operation as it is then.
   // Returns a handle for StopWaiting, after which `done` is not called any more (0: already
   // called).
-  virtual Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) = 0;
+  virtual Subscription Wait(const std::string& id, MonotonicTime until, OperationCallback done) = 0;
   // Calls `changed` with the operation as it is now and at each change (progress at most five times
   // a second), the last time when it has ended.
   virtual Subscription Watch(const std::string& id, OperationCallback changed) = 0;

@@ -139,7 +139,8 @@ void Export::Freeze(OpenedFn done) {
   conductor_->Submit(std::move(freeze), {.request_id = {}, .requested_by = "an export"},
                      [conductor = conductor_, taken](const absl::StatusOr<OperationPtr>& accepted) {
                        if (!accepted.ok()) return taken(accepted);
-                       conductor->watchers().Wait((*accepted)->id, absl::InfiniteFuture(), taken);
+                       conductor->watchers().Wait((*accepted)->id, MonotonicTime::InfiniteFuture(),
+                                                  taken);
                      });
 }
 

@@ -230,7 +230,7 @@ void Import::Finish(ContentTotal total, OperationCallback once) {
       if (self->idle_timer_ != 0) self->timer_->Cancel(self->idle_timer_);
     }
     self->conductor_->ContentComplete(self->operation_id_);
-    self->conductor_->watchers().Wait(self->operation_id_, absl::InfiniteFuture(), done);
+    self->conductor_->watchers().Wait(self->operation_id_, MonotonicTime::InfiniteFuture(), done);
   };
   // Whether all of it has reached the share is not known: asking for the operation tells.
   task.abandoned = [done](const absl::Status& why) { done(why); };

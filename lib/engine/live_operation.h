@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "lib/base/cancel.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/catalog/records.h"
 #include "lib/chain/plan.h"
@@ -25,6 +25,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   std::string id;
   OperationKind kind = OperationKind::kCreateVolume;
   std::string volume_id;
+  const MonotonicTime since = MonotonicTime::Now();
 
   // Only the thread that carries it out touches these; one does at a time, because it is dispatched
   // again only after it was left.
@@ -37,6 +38,8 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   bool crossed = false;    // the point of no return is behind
   bool recovered = false;  // taken up after a restart
   bool parked = false;     // a step failed and is tried again, or will be
+  int tries = 0;           // of the step at hand that failed
+  bool changed = false;    // the step at hand may have changed what cannot be brought back
   bool settled = false;    // Plan::settled is reached
   Lane lane = Lane::kFast;
   // Of steps on disks in use.
@@ -50,6 +53,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // Set once it can only end: undone first if `undoing`, then recorded with this error (OK:
   // success).
   std::optional<absl::Status> verdict;
+  bool abandoned = false;    // the verdict is an administrator's: nothing is undone
   OperationCallback answer;  // of a consumer's report, once the journal has what it said
   bool undoing = false;
 
@@ -62,8 +66,11 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
     OperationCallback accepted;
   };
   std::optional<Reported> reported;
-  // Who asked to cancel what waits for its consumer: told once that is durable. Also guarded by it.
-  std::vector<OperationCallback> cancel_answers;
+  // Who asked to cancel what waits for its consumer, or to abandon it: told once that is durable. Also
+  // guarded by it.
+  std::vector<OperationCallback> end_answers;
+  // Why an administrator wants it abandoned. Also guarded by it.
+  std::optional<std::string> abandon_reason;
 
   CancelSource cancel;
   std::atomic<bool> cancel_asked{false};  // by a user; a stopping server also uses `cancel`
@@ -78,7 +85,7 @@ struct LiveOperation : std::enable_shared_from_this<LiveOperation> {
   // As users see it, with live progress.
   OperationRecord record ABSL_GUARDED_BY(mutex);
   int64_t earlier_bytes ABSL_GUARDED_BY(mutex) = 0;  // of the steps before this one
-  absl::Time last_notice ABSL_GUARDED_BY(mutex) = absl::InfinitePast();
+  MonotonicTime last_notice ABSL_GUARDED_BY(mutex);
 
   OperationPtr Seen() const {
     MutexLock lock(&mutex);

@@ -71,7 +71,8 @@ void OperationWatchers::Call(const SubscriptionPtr& subscription,
   if (last) Remove(*subscription);
 }
 
-uint64_t OperationWatchers::Wait(const std::string& id, absl::Time until, OperationCallback done) {
+uint64_t OperationWatchers::Wait(const std::string& id, MonotonicTime until,
+                                 OperationCallback done) {
   auto subscription = std::make_shared<Subscription>();
   subscription->operation_id = id;
   subscription->until_end_only = true;
@@ -79,12 +80,12 @@ uint64_t OperationWatchers::Wait(const std::string& id, absl::Time until, Operat
   const uint64_t handle = Add(subscription);
   // Looked at after it was added: an end in between is told by one of the two, whoever takes it.
   auto now = find_(id);
-  const absl::Duration left = until - absl::Now();
+  const absl::Duration left = until - MonotonicTime::Now();
   if (!now.ok() || Ended((*now)->state) || left <= absl::ZeroDuration()) {
     Call(subscription, std::move(now), true);
     return 0;
   }
-  if (until == absl::InfiniteFuture()) return handle;
+  if (until == MonotonicTime::InfiniteFuture()) return handle;
   subscription->timer = timer_->RunAfter(left, [this, handle, id] {
     if (SubscriptionPtr found = Find(handle); found != nullptr) Call(found, find_(id), true);
   });

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/catalog/records.h"
 #include "lib/engine/engine.h"
@@ -23,7 +23,7 @@ class OperationWatchers {
                     std::function<absl::StatusOr<OperationPtr>(const std::string&)> find);
   ~OperationWatchers();
 
-  uint64_t Wait(const std::string& id, absl::Time until, OperationCallback done);
+  uint64_t Wait(const std::string& id, MonotonicTime until, OperationCallback done);
   uint64_t Watch(const std::string& id, OperationCallback changed);
   // When it returns the callback does not run and will not (unless it is the callback that calls
   // this).

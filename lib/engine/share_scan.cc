@@ -35,7 +35,7 @@ absl::StatusOr<ScanReport> ScanShare(
       expected.insert(volume->chain.begin(), volume->chain.end());
     }
   }
-  const absl::Time began = core.clock().Now();
+  const MonotonicTime began = core.clock().Monotonic();
   ASSIGN_OR_RETURN(std::vector<std::string> names, core.files().List(share.directory()));
   core.strays().Learn(share.address(), names, began);
   std::sort(names.begin(), names.end());

@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<std::string>> StrayFiles::Of(const std::string& addre
     if (must_list) known.listing = true;
   }
   if (must_list) {
-    const absl::Time began = clock_->Now();
+    const MonotonicTime began = clock_->Monotonic();
     auto names = files_->List(directory);
     if (names.ok()) Learn(address, *names, began);
     MutexLock lock(&mutex_);
@@ -44,14 +44,13 @@ absl::StatusOr<std::vector<std::string>> StrayFiles::Of(const std::string& addre
 }
 
 void StrayFiles::Learn(const std::string& address, const std::vector<std::string>& names,
-                       absl::Time began) {
+                       MonotonicTime began) {
   ByVolume strays = Sort(address, names);
-  const absl::Time now = clock_->Now();
+  const MonotonicTime now = clock_->Monotonic();
   MutexLock lock(&mutex_);
   Known& known = shares_[address];
-  // A later one has come back before this; unless the clock was set back since.
-  if (began < known.listed && known.listed <= now) return;
-  known.strays.swap(strays);  // the old ones end without the lock
+  if (began < known.listed) return;  // a later one has come back before this
+  known.strays.swap(strays);         // the old ones end without the lock
   known.listed = began;
   known.took = now - began;
 }
@@ -61,8 +60,7 @@ bool StrayFiles::IsFresh(const Known& known) const {
   absl::Duration period = std::max(kPeriodMin, kPeriodInListings * known.took);
   // Waiting for the other would hang as long as a share that it may have found dead.
   if (known.listing) period *= 2;
-  const absl::Duration age = clock_->Now() - known.listed;
-  return age >= absl::ZeroDuration() && age < period;  // below zero: the clock was set back
+  return clock_->Monotonic() - known.listed < period;
 }
 
 StrayFiles::ByVolume StrayFiles::Sort(const std::string& address,

@@ -37,13 +37,14 @@ class StrayFiles {
                                               const std::string& volume_id);
   // Takes over a listing (all names in the directory) that was made for another purpose. `began`:
   // before the directory was read.
-  void Learn(const std::string& address, const std::vector<std::string>& names, absl::Time began);
+  void Learn(const std::string& address, const std::vector<std::string>& names,
+             MonotonicTime began);
 
  private:
   using ByVolume = std::unordered_map<std::string, std::vector<std::string>>;
   struct Known {
     ByVolume strays;
-    absl::Time listed = absl::InfinitePast();
+    MonotonicTime listed;
     absl::Duration took;
     bool asked = false;    // there was a listing for a deletion since the start
     bool listing = false;  // somebody is at it

@@ -12,8 +12,11 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "absl/status/statusor.h"
 #include "lib/base/cancel.h"
+#include "lib/base/status.h"
 #include "lib/catalog/catalog.h"
 #include "lib/chain/plan.h"
 #include "lib/engine/core.h"
@@ -62,12 +65,22 @@ class Work {
   // When machines have changed disks the conductor records it, as it happens.
   virtual void Crossed(const Plan&, Transaction&) {}
   virtual void Succeeded(const Plan& plan, Transaction& records) = 0;
-  // `crossed`: it failed after the point of no return.
-  virtual void Failed(const absl::Status& /*error*/, bool /*crossed*/, Transaction&) {}
+  // It could not be done, and nothing has changed: the records are as before Began.
+  virtual void Failed(const absl::Status& /*error*/, Transaction&) {}
+  // An administrator gave it up past its point of no return, or while it could not be undone: the
+  // records say that nobody knows what the files hold. Touches no file.
+  virtual void Abandoned(const absl::Status& error, Transaction& records) {
+    Failed(error, records);
+  }
 };
 
 // `operation_id`: for current_operation of the records.
 std::unique_ptr<Work> MakeWork(Core& core, Request request, const std::string& operation_id);
+
+// What stands in for an operation whose journal cannot be read: it cannot be planned, for the reason
+// `why`, and when it is abandoned its volume is disabled.
+std::unique_ptr<Work> MakeUnreadable(Core& core, const std::string& operation_id,
+                                     const std::string& volume_id, const absl::Status& why);
 
 // Each kind's constructor, in work/<kind>.cc.
 std::unique_ptr<Work> MakeCreateVolume(Core&, CreateVolumeRequest, const std::string&);
@@ -121,6 +134,12 @@ class WorkOn : public Work {
   }
   void Leave(const std::string& id, Transaction& records) const {
     ChangeVolume(id, records, [&](VolumeRecord& v) { Settle(v); });
+  }
+  // After an abandoned change (`what`: "its revert") nobody knows what the volume's files hold.
+  void Disable(VolumeRecord& volume, std::string_view what, const absl::Status& error) const {
+    Settle(volume);
+    volume.state = VolumeState::kError;
+    volume.state_reason = fmt::format("{} was abandoned half-way: {}", what, Describe(error));
   }
 
   Core& core_;

@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "lib/base/status.h"
 #include "lib/os/deadline.h"
 
@@ -93,7 +92,7 @@ absl::Status Executor::State::Refuse(absl::Status why) {
 
 absl::Status Executor::State::Admit(const Task& task) {
   if (stopping) return Refuse(Error(Reason::kShuttingDown, "the server is shutting down"));
-  absl::Duration left = task.deadline - absl::Now();
+  absl::Duration left = task.deadline - MonotonicTime::Now();
   if (left <= absl::ZeroDuration() || left < task.needs) {
     return Refuse(Error(
         Reason::kDeadline,

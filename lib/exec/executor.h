@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 
 namespace cairn {
@@ -32,7 +33,7 @@ struct Task {
   // Called at most once, by Abandon, while `run` is hanging: whoever waits for its outcome can be
   // told. `run` still returns some day, so the two may race; see OnlyOnce.
   std::function<void(const absl::Status& why)> abandoned{};
-  absl::Time deadline = absl::InfiniteFuture();
+  MonotonicTime deadline = MonotonicTime::InfiniteFuture();
   absl::Duration needs = absl::ZeroDuration();  // refuse when less than this is left
 };
 

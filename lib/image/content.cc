@@ -15,6 +15,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
 #include "lib/image/qemu_error.h"
@@ -40,9 +41,9 @@ constexpr int64_t kAddressSpaceBytes = 4 * kGiB;
 // Calls `done` with growing pauses until it is true; false when `limit` passed first.
 template <typename Predicate>
 bool PollUntil(absl::Duration limit, Predicate done) {
-  const absl::Time end = absl::Now() + limit;
+  const MonotonicTime end = MonotonicTime::Now() + limit;
   for (absl::Duration pause = kPollMin; !done(); pause = std::min(pause * 2, kPollMax)) {
-    if (absl::Now() > end) return false;
+    if (MonotonicTime::Now() > end) return false;
     absl::SleepFor(pause);
   }
   return true;

@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
 #include "lib/image/image.h"
@@ -85,9 +85,9 @@ class Copier {
 
   absl::StatusOr<int64_t> CopySome(int64_t offset, int64_t length) {
     if (use_ranges_) {
-      const absl::Time begun = absl::Now();
+      const MonotonicTime begun = MonotonicTime::Now();
       auto copied = target_->CopyRangeFrom(*source_, offset, std::min(length, range_bytes_));
-      if (absl::Now() - begun < kQuickRange) {
+      if (MonotonicTime::Now() - begun < kQuickRange) {
         range_bytes_ = std::min(2 * range_bytes_, kCopyRangeMaxBytes);
       }
       if (!copied.ok() && !absl::IsUnimplemented(copied.status())) return copied;

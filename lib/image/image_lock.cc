@@ -37,6 +37,12 @@ absl::Status LockImage(File& file) {
   return ExpectFree(file, kUsed + kFirstChange, kPermissions - kFirstChange);
 }
 
+bool IsLockedByAnother(const absl::Status& status) {
+  const auto details = GetErrorDetails(status);
+  return details.has_value() && details->reason == Reason::kVolumeInUse &&
+         details->metadata.count("tool") != 0;
+}
+
 absl::StatusOr<bool> IsOpenForWriting(File& file) {
   return file.IsLockedByOthers(kUsed + kWrite, 1);
 }

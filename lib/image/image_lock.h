@@ -20,6 +20,11 @@ namespace cairn {
 // as a backing file does not object to writes there, but it does on the layer.
 absl::Status LockImage(File& file);
 
+// Whether an operation failed because another process, a machine or a tool of QEMU's, has an image of
+// it locked (VOLUME_IN_USE, as a volume with consumers, but said by a tool). That passes when that
+// process ends; one of a server that was killed, and that hangs on a share, does some day.
+bool IsLockedByAnother(const absl::Status& status);
+
 // Whether a program of QEMU's has the file open for writing, for which qemu-img would refuse to read
 // it. UNIMPLEMENTED where the file system has no locks.
 absl::StatusOr<bool> IsOpenForWriting(File& file);

@@ -40,6 +40,7 @@ struct FaultyFileSystem::State {
   std::optional<Fault> fault ABSL_GUARDED_BY(mutex);
   int64_t matched ABSL_GUARDED_BY(mutex) = 0;
   bool fired ABSL_GUARDED_BY(mutex) = false;
+  std::string fired_at ABSL_GUARDED_BY(mutex);
   std::string stalled ABSL_GUARDED_BY(mutex);  // what their paths begin with; empty: none
   CondVar resumed;
 
@@ -49,22 +50,30 @@ struct FaultyFileSystem::State {
   }
 
   // Counts the call. The fault that it meets, if any.
-  std::optional<Fault> Count(std::string_view call) {
+  std::optional<Fault> Count(std::string_view call, const std::string& path) {
     MutexLock lock(&mutex);
     ++calls.try_emplace(std::string(call), 0).first->second;
     if (!fault.has_value() || !Matches(fault->call, call)) return std::nullopt;
     ++matched;
-    if (matched < fault->nth || (matched > fault->nth && !fault->from_then_on)) {
-      return std::nullopt;
-    }
+    const bool meets = matched == fault->nth || (matched > fault->nth && fault->from_then_on) ||
+                       (fault->again_after > 0 && matched == fault->nth + fault->again_after);
+    if (!meets) return std::nullopt;
+    if (!fired) fired_at = std::string(call) + " " + path;
     fired = true;
     return fault;
   }
 
-  absl::Status Check(std::string_view call, const std::string& path) {
+  // What the caller is told: what `carry_out` says or, where the call meets the fault, an error.
+  template <typename CarryOut>
+  auto Do(std::string_view call, const std::string& path, CarryOut carry_out)
+      -> decltype(carry_out()) {
     AwaitResume(path);
-    std::optional<Fault> met = Count(call);
-    if (!met.has_value()) return absl::OkStatus();
+    std::optional<Fault> met = Count(call, path);
+    if (!met.has_value()) return carry_out();
+    if (met->carried_out) {
+      auto done = carry_out();
+      if (!done.ok()) return done;
+    }
     return Contains(kOptionalCalls, call) ? OptionalCallError(met->error_number, call, path)
                                           : FileError(met->error_number, call, path);
   }
@@ -76,57 +85,50 @@ class FaultyFileSystem::FaultyFile : public File {
       : base_(std::move(base)), path_(std::move(path)), state_(std::move(state)) {}
 
   absl::StatusOr<std::string> ReadAt(int64_t offset, int64_t length) override {
-    RETURN_IF_ERROR(state_->Check("ReadAt", path_));
-    return base_->ReadAt(offset, length);
+    return state_->Do("ReadAt", path_, [&] { return base_->ReadAt(offset, length); });
   }
   absl::Status WriteAt(int64_t offset, std::string_view data) override {
     state_->AwaitResume(path_);
-    std::optional<Fault> met = state_->Count("WriteAt");
+    std::optional<Fault> met = state_->Count("WriteAt", path_);
     if (!met.has_value()) return base_->WriteAt(offset, data);
     size_t written = static_cast<size_t>(std::max<int64_t>(met->short_write_bytes, 0));
+    if (met->carried_out) written = data.size();
     RETURN_IF_ERROR(base_->WriteAt(offset, data.substr(0, written)));
     return FileError(met->error_number, "WriteAt", path_);
   }
   absl::Status Truncate(int64_t size_bytes) override {
-    RETURN_IF_ERROR(state_->Check("Truncate", path_));
-    return base_->Truncate(size_bytes);
+    return state_->Do("Truncate", path_, [&] { return base_->Truncate(size_bytes); });
   }
   absl::Status Allocate(int64_t offset, int64_t length) override {
-    RETURN_IF_ERROR(state_->Check("Allocate", path_));
-    return base_->Allocate(offset, length);
+    return state_->Do("Allocate", path_, [&] { return base_->Allocate(offset, length); });
   }
   absl::Status CloneFrom(File& source) override {
-    RETURN_IF_ERROR(state_->Check("CloneFrom", path_));
-    return base_->CloneFrom(Unwrap(source));
+    return state_->Do("CloneFrom", path_, [&] { return base_->CloneFrom(Unwrap(source)); });
   }
   absl::StatusOr<int64_t> CopyRangeFrom(File& source, int64_t offset, int64_t length) override {
-    RETURN_IF_ERROR(state_->Check("CopyRangeFrom", path_));
-    return base_->CopyRangeFrom(Unwrap(source), offset, length);
+    return state_->Do("CopyRangeFrom", path_,
+                      [&] { return base_->CopyRangeFrom(Unwrap(source), offset, length); });
   }
   absl::StatusOr<DataExtent> NextData(int64_t offset) override {
-    RETURN_IF_ERROR(state_->Check("NextData", path_));
-    return base_->NextData(offset);
+    return state_->Do("NextData", path_, [&] { return base_->NextData(offset); });
   }
   absl::StatusOr<FileStat> Stat() override {
-    RETURN_IF_ERROR(state_->Check("Stat", path_));
-    return base_->Stat();
+    return state_->Do("Stat", path_, [&] { return base_->Stat(); });
   }
   absl::Status SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) override {
-    RETURN_IF_ERROR(state_->Check("SetOwnerAndMode", path_));
-    return base_->SetOwnerAndMode(uid, gid, mode);
+    return state_->Do("SetOwnerAndMode", path_,
+                      [&] { return base_->SetOwnerAndMode(uid, gid, mode); });
   }
   void StartSync(int64_t offset, int64_t length) override { base_->StartSync(offset, length); }
   absl::Status Sync() override {
-    RETURN_IF_ERROR(state_->Check("Sync", path_));
-    return base_->Sync();
+    return state_->Do("Sync", path_, [&] { return base_->Sync(); });
   }
   absl::StatusOr<bool> TryLockShared(int64_t offset, int64_t length) override {
-    RETURN_IF_ERROR(state_->Check("TryLockShared", path_));
-    return base_->TryLockShared(offset, length);
+    return state_->Do("TryLockShared", path_, [&] { return base_->TryLockShared(offset, length); });
   }
   absl::StatusOr<bool> IsLockedByOthers(int64_t offset, int64_t length) override {
-    RETURN_IF_ERROR(state_->Check("IsLockedByOthers", path_));
-    return base_->IsLockedByOthers(offset, length);
+    return state_->Do("IsLockedByOthers", path_,
+                      [&] { return base_->IsLockedByOthers(offset, length); });
   }
 
  private:
@@ -151,6 +153,7 @@ void FaultyFileSystem::Inject(Fault fault) {
   state_->fault = std::move(fault);
   state_->matched = 0;
   state_->fired = false;
+  state_->fired_at.clear();
 }
 
 void FaultyFileSystem::Clear() {
@@ -172,6 +175,11 @@ void FaultyFileSystem::Resume() {
 bool FaultyFileSystem::fired() const {
   MutexLock lock(&state_->mutex);
   return state_->fired;
+}
+
+std::string FaultyFileSystem::fired_at() const {
+  MutexLock lock(&state_->mutex);
+  return state_->fired_at;
 }
 
 int64_t FaultyFileSystem::calls(std::string_view name) const {
@@ -197,49 +205,42 @@ int64_t FaultyFileSystem::EnumerateFaults(Fault fault,
 absl::StatusOr<std::unique_ptr<File>> FaultyFileSystem::Open(const std::string& path,
                                                              OpenMode mode) {
   bool creates = mode == OpenMode::kCreate || mode == OpenMode::kCreateNew;
-  RETURN_IF_ERROR(state_->Check(creates ? "Create" : "Open", path));
-  ASSIGN_OR_RETURN(auto file, base_->Open(path, mode));
+  ASSIGN_OR_RETURN(auto file, state_->Do(creates ? "Create" : "Open", path,
+                                         [&] { return base_->Open(path, mode); }));
   return std::make_unique<FaultyFile>(std::move(file), path, state_);
 }
 
 absl::StatusOr<FileStat> FaultyFileSystem::Stat(const std::string& path) {
-  RETURN_IF_ERROR(state_->Check("Stat", path));
-  return base_->Stat(path);
+  return state_->Do("Stat", path, [&] { return base_->Stat(path); });
 }
 
 absl::Status FaultyFileSystem::Rename(const std::string& from, const std::string& to) {
-  RETURN_IF_ERROR(state_->Check("Rename", from));
-  return base_->Rename(from, to);
+  return state_->Do("Rename", from, [&] { return base_->Rename(from, to); });
 }
 
 absl::Status FaultyFileSystem::Remove(const std::string& path) {
-  RETURN_IF_ERROR(state_->Check("Remove", path));
-  return base_->Remove(path);
+  absl::Status removed = state_->Do("Remove", path, [&] { return base_->Remove(path); });
+  return absl::IsNotFound(removed) ? base_->Remove(path) : removed;
 }
 
 absl::Status FaultyFileSystem::SyncDirectory(const std::string& path) {
-  RETURN_IF_ERROR(state_->Check("SyncDirectory", path));
-  return base_->SyncDirectory(path);
+  return state_->Do("SyncDirectory", path, [&] { return base_->SyncDirectory(path); });
 }
 
 absl::Status FaultyFileSystem::RefreshDirectory(const std::string& path) {
-  RETURN_IF_ERROR(state_->Check("RefreshDirectory", path));
-  return base_->RefreshDirectory(path);
+  return state_->Do("RefreshDirectory", path, [&] { return base_->RefreshDirectory(path); });
 }
 
 absl::Status FaultyFileSystem::MakeDirectories(const std::string& path) {
-  RETURN_IF_ERROR(state_->Check("MakeDirectories", path));
-  return base_->MakeDirectories(path);
+  return state_->Do("MakeDirectories", path, [&] { return base_->MakeDirectories(path); });
 }
 
 absl::StatusOr<std::vector<std::string>> FaultyFileSystem::List(const std::string& path) {
-  RETURN_IF_ERROR(state_->Check("List", path));
-  return base_->List(path);
+  return state_->Do("List", path, [&] { return base_->List(path); });
 }
 
 absl::StatusOr<FileSystemStat> FaultyFileSystem::StatFileSystem(const std::string& path) {
-  RETURN_IF_ERROR(state_->Check("StatFileSystem", path));
-  return base_->StatFileSystem(path);
+  return state_->Do("StatFileSystem", path, [&] { return base_->StatFileSystem(path); });
 }
 
 }  // namespace cairn

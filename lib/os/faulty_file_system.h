@@ -11,7 +11,8 @@
 //   });
 //
 // Calls are counted by name: the names of the methods of File and FileSystem, but "Create" for an
-// Open that creates. Thread-safe. Files that it opened may outlive it.
+// Open that creates. ENOENT makes no Remove fail: the file goes, as when a server is asked twice
+// because its first answer was lost. Thread-safe. Files that it opened may outlive it.
 #ifndef CAIRN_LIB_OS_FAULTY_FILE_SYSTEM_H_
 #define CAIRN_LIB_OS_FAULTY_FILE_SYSTEM_H_
 
@@ -34,7 +35,9 @@ class FaultyFileSystem : public FileSystem {
     int64_t nth = 1;     // counted among those calls from Inject on
     int error_number = EIO;
     bool from_then_on = false;      // each such call from the nth on, not only that one
+    int64_t again_after = 0;        // > 0: also the one that is so many calls after the nth
     int64_t short_write_bytes = 0;  // a failing WriteAt writes this much of its data first
+    bool carried_out = false;       // it is done all the same, as when only the answer was lost
   };
 
   // `base` is not owned and must outlive this and all files.
@@ -47,6 +50,8 @@ class FaultyFileSystem : public FileSystem {
   void Clear();
   // Whether a call failed because of the fault that was injected last.
   bool fired() const;
+  // The first call that did: "Rename /share/.volume-1.tmp-2".
+  std::string fired_at() const;
   // How many calls of that name ("" and "*" as in Fault) were made since the construction.
   int64_t calls(std::string_view name) const;
 

@@ -418,14 +418,27 @@ absl::StatusOr<std::string> ReadWholeFile(FileSystem& files, const std::string& 
 
 absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
                          std::string_view content) {
-  std::string temporary = options.directory + "/" + options.temporary;
-  absl::Status status = WriteDurably(files, temporary, options, content);
-  if (status.ok()) status = files.Rename(temporary, options.directory + "/" + options.name);
+  const std::string temporary = options.directory + "/" + options.temporary;
+  RETURN_IF_ERROR(PrepareFile(files, options, content));
+  absl::Status status = files.Rename(temporary, options.directory + "/" + options.name);
   if (!status.ok()) {
-    // The first error is the one to report.
-    files.Remove(temporary).IgnoreError();
+    files.Remove(temporary).IgnoreError();  // the first error is the one to report
     return status;
   }
+  return files.SyncDirectory(options.directory);
+}
+
+absl::Status PrepareFile(FileSystem& files, const ReplaceFileOptions& options,
+                         std::string_view content) {
+  const std::string temporary = options.directory + "/" + options.temporary;
+  absl::Status status = WriteDurably(files, temporary, options, content);
+  if (!status.ok()) files.Remove(temporary).IgnoreError();  // the first error is the one to report
+  return status;
+}
+
+absl::Status PublishFile(FileSystem& files, const ReplaceFileOptions& options) {
+  RETURN_IF_ERROR(files.Rename(options.directory + "/" + options.temporary,
+                               options.directory + "/" + options.name));
   return files.SyncDirectory(options.directory);
 }
 

@@ -136,6 +136,11 @@ struct ReplaceFileOptions {
 };
 absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
                          std::string_view content);
+// The two halves of ReplaceFile: all that needs room, and the name. A failure to give the name leaves
+// the temporary file, so that it can be tried again.
+absl::Status PrepareFile(FileSystem& files, const ReplaceFileOptions& options,
+                         std::string_view content);
+absl::Status PublishFile(FileSystem& files, const ReplaceFileOptions& options);
 
 }  // namespace cairn
 

@@ -1,5 +1,5 @@
 // Child processes: started without a shell, in their own process group, in the C locale, under
-// limits.
+// limits. None outlives this process, however that ends.
 //
 // Thread-safe. Run blocks until the child ended; call it from an executor only.
 #ifndef CAIRN_LIB_OS_PROCESS_H_

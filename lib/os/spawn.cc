@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,14 +17,13 @@
 
 #include "lib/base/status.h"
 #include "lib/os/deadline.h"
+#include "lib/os/lasting_thread.h"
+#include "lib/os/start_child.h"
 
 namespace cairn {
 namespace {
 
 constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-// Sets the limits of the child before its work begins. prlimit(2) on a child that runs already
-// would come too late, and a function between fork and exec is not safe in a program with threads.
-constexpr char kLimitTool[] = "prlimit";
 
 struct ToolPackage {
   std::string_view tool;
@@ -35,7 +33,6 @@ constexpr std::array kPackages = {
     ToolPackage{"qemu-img", "qemu-utils"},  ToolPackage{"qemu-nbd", "qemu-utils"},
     ToolPackage{"mount", "mount"},          ToolPackage{"umount", "mount"},
     ToolPackage{"mount.nfs", "nfs-common"}, ToolPackage{"mount.nfs4", "nfs-common"},
-    ToolPackage{"prlimit", "util-linux"},
 };
 
 absl::Status ToolMissing(const std::string& tool) {
@@ -66,7 +63,6 @@ bool IsProgram(const std::string& path) {
   return stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && access(path.c_str(), X_OK) == 0;
 }
 
-// Looked up here, because behind prlimit a missing tool would be just another exit code.
 absl::StatusOr<std::string> FindTool(const std::string& tool) {
   if (tool.empty()) return Error(Reason::kInternal, "a child process without a command");
   if (tool.find('/') != std::string::npos) {
@@ -88,74 +84,30 @@ absl::StatusOr<std::vector<std::string>> CommandLine(const ProcessSpec& spec) {
   if (spec.argv.empty()) return Error(Reason::kInternal, "a child process without a command");
   std::vector<std::string> command;
   ASSIGN_OR_RETURN(std::string tool, FindTool(spec.argv[0]));
-  if (spec.address_space_bytes > 0 || spec.cpu_seconds > 0) {
-    ASSIGN_OR_RETURN(command.emplace_back(), FindTool(kLimitTool));
-    if (spec.address_space_bytes > 0) {
-      command.push_back(fmt::format("--as={}", spec.address_space_bytes));
-    }
-    if (spec.cpu_seconds > 0) command.push_back(fmt::format("--cpu={}", spec.cpu_seconds));
-    command.push_back("--");
-  }
   command.push_back(tool);
   command.insert(command.end(), spec.argv.begin() + 1, spec.argv.end());
   return command;
 }
 
-// posix_spawn's two objects, freed at the end.
-class SpawnSetup {
- public:
-  SpawnSetup() {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawnattr_init(&attributes_);
-  }
-  ~SpawnSetup() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-
-  // 0, or the first error number.
-  int Prepare(const std::string& working_directory, int stdout_fd, int stderr_fd) {
-    // A server thread's blocked signals and handlers would otherwise be the child's as well: it
-    // could not be ended by SIGTERM.
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    sigdelset(&all, SIGKILL);
-    sigdelset(&all, SIGSTOP);
-    int error = posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    if (error == 0) error = posix_spawnattr_setpgroup(&attributes_, 0);
-    if (error == 0) error = posix_spawnattr_setsigmask(&attributes_, &none);
-    if (error == 0) error = posix_spawnattr_setsigdefault(&attributes_, &all);
-    if (error == 0) {
-      error = posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    }
-    if (error == 0) error = posix_spawn_file_actions_adddup2(&actions_, stdout_fd, STDOUT_FILENO);
-    if (error == 0) error = posix_spawn_file_actions_adddup2(&actions_, stderr_fd, STDERR_FILENO);
-    if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1);
-    if (error == 0 && !working_directory.empty()) {
-      error = posix_spawn_file_actions_addchdir_np(&actions_, working_directory.c_str());
-    }
-    return error;
-  }
-
-  int Run(pid_t* pid, std::vector<std::string>& command) {
-    std::string path = "PATH=" + SearchPath();
-    std::string locale = "LC_ALL=C";  // messages and numbers are parsed
-    std::array<char*, 3> environment = {path.data(), locale.data(), nullptr};
-    std::vector<char*> argv;
-    for (std::string& argument : command) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    return posix_spawn(pid, argv[0], &actions_, &attributes_, argv.data(), environment.data());
-  }
-
- private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-};
+// What `command` becomes; the child's environment is its own.
+int Start(const ProcessSpec& spec, std::vector<std::string>& command, const UniqueFd& directory,
+          int stdout_fd, int stderr_fd, pid_t* pid) {
+  std::string path = "PATH=" + SearchPath();
+  std::string locale = "LC_ALL=C";  // messages and numbers are parsed
+  const std::array<char*, 3> environment = {path.data(), locale.data(), nullptr};
+  std::vector<char*> argv;
+  for (std::string& argument : command) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  return StartChild({.path = argv[0],
+                     .argv = argv.data(),
+                     .environment = environment.data(),
+                     .stdout_fd = stdout_fd,
+                     .stderr_fd = stderr_fd,
+                     .directory_fd = directory.get(),
+                     .address_space_bytes = spec.address_space_bytes,
+                     .cpu_seconds = spec.cpu_seconds},
+                    pid);
+}
 
 }  // namespace
 
@@ -175,11 +127,17 @@ absl::StatusOr<Pipe> MakePipe() {
 absl::StatusOr<Child> Spawn(const ProcessSpec& spec, int stdout_fd, int stderr_fd) {
   ASSIGN_OR_RETURN(std::vector<std::string> command, CommandLine(spec));
   const std::string tool(ToolName(spec.argv[0]));
-  SpawnSetup setup;
+  UniqueFd directory;
+  if (!spec.working_directory.empty()) {
+    // Here, as it may hang as long as its share does.
+    directory = UniqueFd(open(spec.working_directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory.valid()) return SpawnFailed(errno, "chdir", tool);
+  }
   Child child;
-  int error = setup.Prepare(spec.working_directory, stdout_fd, stderr_fd);
-  if (error == 0) error = setup.Run(&child.pid, command);
-  if (error != 0) return SpawnFailed(error, "posix_spawn", tool);
+  int error = 0;
+  RETURN_IF_ERROR(RunOnLastingThread(
+      [&] { error = Start(spec, command, directory, stdout_fd, stderr_fd, &child.pid); }));
+  if (error != 0) return SpawnFailed(error, "exec", tool);
   // Not pidfd_open(): glibc 2.36 declares it without C linkage.
   child.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, child.pid, 0)));
   if (!child.pidfd.valid()) {

@@ -29,7 +29,8 @@ absl::StatusOr<Pipe> MakePipe();
 std::string_view ToolName(const std::string& path);
 
 // Starts `spec.argv` under the limits of `spec`, with these as its standard output and error and
-// /dev/null as its standard input. TOOL_MISSING when it is not installed.
+// /dev/null as its standard input. TOOL_MISSING when it is not installed. The child does not outlive
+// this process, however that ends: the kernel kills it then.
 absl::StatusOr<Child> Spawn(const ProcessSpec& spec, int stdout_fd, int stderr_fd);
 
 // To the whole group. The child must not have been reaped: until then its number is not reused.

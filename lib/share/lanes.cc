@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "lib/base/monotonic_time.h"
 
 namespace cairn {
 namespace {
@@ -68,10 +68,10 @@ void Lanes::Tell(std::function<void()> tell) {
 }
 
 bool Lanes::Shutdown(absl::Duration grace) {
-  const absl::Time end = absl::Now() + grace;
+  const MonotonicTime end = MonotonicTime::Now() + grace;
   bool all_ended = true;
   for (Executor* lane : {&fast_, &bulk_, &quiet_, &closing_, &probe_, &telling_}) {
-    all_ended &= lane->Shutdown(std::max(absl::ZeroDuration(), end - absl::Now()));
+    all_ended &= lane->Shutdown(std::max(absl::ZeroDuration(), end - MonotonicTime::Now()));
   }
   return all_ended;
 }

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/status.h"
 #include "lib/share/mount_advice.h"
 
@@ -152,10 +152,10 @@ absl::Status Mounter::Unmount() {
 }
 
 bool Mounter::Pause() {
-  const absl::Time end = absl::Now() + options_.attempt_pause;
+  const MonotonicTime end = MonotonicTime::Now() + options_.attempt_pause;
   MutexLock lock(&mutex_);
   while (!stop_.cancelled()) {
-    absl::Duration left = end - absl::Now();
+    absl::Duration left = end - MonotonicTime::Now();
     if (left <= absl::ZeroDuration()) return true;
     stopped_.WaitFor(&mutex_, left);
   }

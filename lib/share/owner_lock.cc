@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,9 +15,12 @@
 #include <array>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <system_error>
+#include <thread>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "lib/base/clock.h"
 #include "lib/base/json.h"
 #include "lib/base/status.h"
 #include "lib/os/file_error.h"
@@ -55,7 +59,7 @@ std::string Identity() {
   const nlohmann::json identity = {
       {"host", HostName()},
       {"pid", getpid()},
-      {"since", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())}};
+      {"since", absl::FormatTime(absl::RFC3339_sec, Clock::System()->Now(), absl::UTCTimeZone())}};
   return identity.dump() + "\n";
 }
 
@@ -106,6 +110,15 @@ absl::Status OwnedByAnother(int fd, const std::string& path) {
   _exit(0);
 }
 
+// It would stay a zombie otherwise, for as long as we live.
+void ReapLater(pid_t pid) {
+  try {
+    std::thread([pid] { RetryOnEintr([&] { return waitpid(pid, nullptr, 0); }); }).detach();
+  } catch (const std::system_error&) {
+    spdlog::debug("process {} is not reaped: no thread can be started", pid);
+  }
+}
+
 bool IsSameFile(int fd, const std::string& path) {
   struct stat held {};
   struct stat there {};
@@ -133,20 +146,34 @@ void OwnerLock::StartKeeper() {
 void OwnerLock::Release() {
   file_.Reset();
   if (!keeper_.valid()) return;
-  // On a share that is well it ends at once; one that hangs is left to init.
+  // On a share that is well it ends at once; one that hangs is left alone.
   constexpr int kWaitMs = 1000;
   shutdown(keeper_.get(), SHUT_WR);
   pollfd ended{.fd = keeper_.get(), .events = POLLIN, .revents = 0};
   if (RetryOnEintr([&] { return poll(&ended, 1, kWaitMs); }) > 0) {
     RetryOnEintr([&] { return waitpid(keeper_pid_, nullptr, 0); });
+  } else {
+    ReapLater(keeper_pid_);
   }
   keeper_.Reset();
+}
+
+// Somebody has killed it, or there was none to be had.
+void OwnerLock::ReplaceLostKeeper() {
+  if (keeper_.valid()) {
+    if (RetryOnEintr([&] { return waitpid(keeper_pid_, nullptr, WNOHANG); }) == 0) return;
+    spdlog::warn("{}: process {}, which keeps the lock on it, was killed; there is another now",
+                 directory_, keeper_pid_);
+    keeper_.Reset();
+  }
+  StartKeeper();
 }
 
 absl::Status OwnerLock::Ensure() {
   const std::string path = fmt::format("{}/{}/owner", directory_, kPrivateDirectory);
   // Locking again costs one call and finds out when the server has forgotten us.
   if (file_.valid() && IsSameFile(file_.get(), path) && LockWhole(file_.get()) == 0) {
+    ReplaceLostKeeper();
     return absl::OkStatus();
   }
   Release();
@@ -164,8 +191,8 @@ absl::Status OwnerLock::Take() {
   RETURN_IF_ERROR(CheckOwnFile("open", path, st));  // it is written below
   int error = LockWhole(file.get());
   // The keeper of a server that was killed just now is on its way out.
-  const absl::Time until = absl::Now() + kKeeperEndTime;
-  while ((error == EAGAIN || error == EACCES) && absl::Now() < until) {
+  const MonotonicTime until = MonotonicTime::Now() + kKeeperEndTime;
+  while ((error == EAGAIN || error == EACCES) && MonotonicTime::Now() < until) {
     absl::SleepFor(absl::Milliseconds(20));
     error = LockWhole(file.get());
   }

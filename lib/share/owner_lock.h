@@ -36,6 +36,7 @@ class OwnerLock {
  private:
   absl::Status Take();
   void StartKeeper();
+  void ReplaceLostKeeper();
 
   const std::string directory_;
   UniqueFd file_;

@@ -12,7 +12,6 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "lib/base/id.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
@@ -135,7 +134,7 @@ void Share::ReleaseHeld(const absl::Status& probed) {
 }
 
 void Share::Tend() {
-  const absl::Time now = absl::Now();
+  const MonotonicTime now = MonotonicTime::Now();
   bool due = false;
   bool late = false;
   absl::Status dead;
@@ -188,14 +187,14 @@ absl::Status Share::Probe() {
   {
     MutexLock lock(&mutex_);
     if (probe_begun_.has_value()) return CheckUsable();
-    probe_begun_ = absl::Now();
+    probe_begun_ = MonotonicTime::Now();
     probe_given_up_ = false;
   }
   absl::StatusOr<ProbeReport> report = Examine();
   {
     MutexLock lock(&mutex_);
     probe_begun_.reset();
-    probe_asked_ = absl::Now();
+    probe_asked_ = MonotonicTime::Now();
   }
   if (report.ok()) {
     health_->SetOnline(*report);
@@ -216,11 +215,11 @@ void Share::SetUnreachable(const absl::Status& error) {
 absl::StatusOr<ProbeReport> Share::Examine() {
   if (!is_directory_) RETURN_IF_ERROR(EnsureMounted());
   ProbeReport report;
-  const absl::Time begun = absl::Now();
+  const MonotonicTime begun = MonotonicTime::Now();
   ASSIGN_OR_RETURN(FileStat root, StatRoot(*system_.files, directory_));
   // NFS answers this one from no cache.
   ASSIGN_OR_RETURN(report.space, system_.files->StatFileSystem(directory_));
-  report.latency = absl::Now() - begun;
+  report.latency = MonotonicTime::Now() - begun;
   report.root = RootOf(root);
   if (!is_directory_) {
     // Again after the look, so that what was looked at was surely not the bare mount point.

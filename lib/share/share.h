@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lib/base/cancel.h"
+#include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 #include "lib/share/lanes.h"
 #include "lib/share/mounter.h"
@@ -139,10 +140,10 @@ class Share {
   mutable Mutex mutex_;
   // The last one holds; references to the earlier ones stay valid.
   std::deque<ShareSpec> specs_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Time> probe_begun_ ABSL_GUARDED_BY(mutex_);  // while one runs
-  bool probe_given_up_ ABSL_GUARDED_BY(mutex_) = false;            // the one that runs
+  std::optional<MonotonicTime> probe_begun_ ABSL_GUARDED_BY(mutex_);  // while one runs
+  bool probe_given_up_ ABSL_GUARDED_BY(mutex_) = false;               // the one that runs
   // When the last probe ended, or when one was begun that has not got to run yet.
-  absl::Time probe_asked_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  MonotonicTime probe_asked_ ABSL_GUARDED_BY(mutex_);
   enum class Retirement { kNone, kUnderWay, kFailed, kDone };
   Retirement retirement_ ABSL_GUARDED_BY(mutex_) = Retirement::kNone;
   Lanes lanes_;

@@ -129,7 +129,7 @@ absl::Status ShareIdentity::CheckAge(ShareTerms terms) {
   mark_is_void_ = false;
   ASSIGN_OR_RETURN(const auto json, ReadSmallFile(*files_, Path(kMarkFile)));
   if (!json.has_value()) return absl::OkStatus();
-  CatalogMark mark;
+  RevisionMark mark;
   mark.catalog = JsonValue<std::string>(*json, "catalog", "");
   mark.revision = JsonValue<int64_t>(*json, "revision", 0);
   mark_ = mark;
@@ -169,7 +169,7 @@ absl::Status ShareIdentity::Settle() {
 
 absl::Status ShareIdentity::Mark() {
   if (registry_ == nullptr || settled_.empty()) return absl::OkStatus();
-  const CatalogMark mark = registry_->MarkOf(address_);
+  const RevisionMark mark = registry_->MarkOf(address_);
   const bool same_catalog = mark_.has_value() && mark_->catalog == mark.catalog;
   const bool says_more =
       same_catalog ? mark.revision > mark_->revision : mark_.has_value() || mark.revision > 0;

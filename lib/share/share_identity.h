@@ -67,7 +67,7 @@ class ShareIdentity {
   ShareTerms terms_ = ShareTerms::kAsRecorded;
   std::string found_;  // on the share; empty: none
   std::string settled_;
-  std::optional<CatalogMark> mark_;  // on the share
+  std::optional<RevisionMark> mark_;  // on the share
   bool mark_is_void_ = false;        // it is to be replaced even by an older one
 };
 

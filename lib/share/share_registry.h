@@ -11,10 +11,10 @@
 namespace cairn {
 
 // How much of a share's story a catalog knows; left on the share itself, too.
-struct CatalogMark {
+struct RevisionMark {
   std::string catalog;   // its id
   int64_t revision = 0;  // of the last change of what lies on the share
-  bool operator==(const CatalogMark&) const = default;
+  bool operator==(const RevisionMark&) const = default;
 };
 
 // Thread-safe.
@@ -35,11 +35,11 @@ class ShareRegistry {
   virtual std::vector<std::string> FilesOn(const std::string& address) const = 0;
 
   // How much the catalog, as it is on the disk, knows of the share.
-  virtual CatalogMark MarkOf(const std::string& address) const = 0;
+  virtual RevisionMark MarkOf(const std::string& address) const = 0;
   // OK, or CATALOG_OLDER when the catalog has not seen what the mark found on the share tells of.
-  virtual absl::Status CheckMark(const std::string& identity, const CatalogMark& mark) const = 0;
+  virtual absl::Status CheckMark(const std::string& identity, const RevisionMark& mark) const = 0;
   // To be called before a mark is written: the catalog knows its own marks again.
-  virtual void Leaves(const std::string& identity, const CatalogMark& mark) = 0;
+  virtual void Leaves(const std::string& identity, const RevisionMark& mark) = 0;
 };
 
 }  // namespace cairn

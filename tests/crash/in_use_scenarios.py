@@ -93,8 +93,8 @@ class Scenario:
 class CreateSnapshot(Scenario):
     kind = 'create_snapshot'
     method = 'snapshots.CreateSnapshot'
-    steps = 4
-    disks = (2,)
+    steps = 5
+    disks = (3,)
 
     def request(self, case, disks):
         return snapshot_service_pb2.CreateSnapshotRequest(volume_id=disks[0].volume_id,
@@ -105,8 +105,8 @@ class CreateSnapshot(Scenario):
 
 
 class GroupSnapshot(CreateSnapshot):
-    steps = 7
-    disks = (4,)
+    steps = 9
+    disks = (6,)
     formats = ((QCOW2, RAW), (RAW, QCOW2))
 
     def request(self, case, disks):

@@ -16,7 +16,8 @@ namespace {
 class AnsweredCall : public Call {
  public:
   AnsweredCall()
-      : Call({"VolumeService.GetVolume", CallKind::kRead}, "peer", absl::InfiniteFuture()) {}
+      : Call({"VolumeService.GetVolume", CallKind::kRead}, "peer",
+             MonotonicTime::InfiniteFuture()) {}
   bool Answer() { return Claim(absl::OkStatus()); }
   void SendError(const absl::Status&) override {}
 };

@@ -24,7 +24,7 @@ TEST(Convert, EnumsHaveTheSameNamesOnBothSides) {
     EXPECT_EQ(v1::SnapshotState_Name(ToProto(state)),
               "SNAPSHOT_STATE_" + std::string(SnapshotStateName(state)));
   }
-  for (int i = 0; i <= static_cast<int>(OperationState::kCancelled); ++i) {
+  for (int i = 0; i <= static_cast<int>(OperationState::kAbandoned); ++i) {
     auto state = static_cast<OperationState>(i);
     EXPECT_EQ(v1::OperationState_Name(ToProto(state)),
               "OPERATION_STATE_" + std::string(OperationStateName(state)));
@@ -75,6 +75,7 @@ TEST(Convert, TheEndIsEstimatedFromWhatIsDone) {
   operation.state = OperationState::kRunning;
   operation.create_time = absl::Now();
   operation.start_time = absl::Now() - absl::Seconds(10);
+  operation.running_since = MonotonicTime::Now() - absl::Seconds(10);
   operation.done_bytes = 25;
   operation.total_bytes = 100;
   v1::Operation proto = ToProto(operation, engine);

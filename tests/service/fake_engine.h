@@ -22,7 +22,7 @@ class FakeEngine : public Engine {
   explicit FakeEngine(std::unique_ptr<Catalog> catalog) : catalog_(std::move(catalog)) {}
 
   std::function<void(Request, Caller, OperationCallback)> submit;
-  std::function<Subscription(const std::string&, absl::Time, OperationCallback)> wait;
+  std::function<Subscription(const std::string&, MonotonicTime, OperationCallback)> wait;
   std::function<Subscription(const std::string&, OperationCallback)> watch;
   std::function<void(std::function<void(absl::StatusOr<std::unique_ptr<ImportSession>>)>)> import_;
   std::function<void(std::function<void(absl::StatusOr<std::unique_ptr<ExportSession>>)>)> export_;
@@ -41,7 +41,7 @@ class FakeEngine : public Engine {
     done(Nothing());
   }
   absl::StatusOr<OperationPtr> GetOperation(const std::string&) const override { return Nothing(); }
-  Subscription Wait(const std::string& id, absl::Time until, OperationCallback done) override {
+  Subscription Wait(const std::string& id, MonotonicTime until, OperationCallback done) override {
     if (wait) return wait(id, until, std::move(done));
     done(Nothing());
     return 0;

@@ -94,10 +94,10 @@ TEST_F(LifecycleTest, AHeldReplyComesBeforeTheDeadline) {
   OperationPtr operation = RunningOperation();
   std::thread timer;
   engine_->submit = [&](Request, Caller, OperationCallback done) { done(operation); };
-  engine_->wait = [&](const std::string& id, absl::Time until, OperationCallback done) {
+  engine_->wait = [&](const std::string& id, MonotonicTime until, OperationCallback done) {
     EXPECT_EQ(id, operation->id);
     timer = std::thread([until, done, operation] {
-      absl::SleepFor(until - absl::Now());
+      absl::SleepFor(until - MonotonicTime::Now());
       done(operation);
     });
     return Engine::Subscription{1};
@@ -128,7 +128,7 @@ TEST_F(LifecycleTest, AnOperationThatFailedIsAnAnswer) {
 
 TEST_F(LifecycleTest, ACallerThatIsGoneIsNotWaitedFor) {
   engine_->submit = [&](Request, Caller, OperationCallback done) { done(RunningOperation()); };
-  engine_->wait = [&](const std::string&, absl::Time, const OperationCallback&) {
+  engine_->wait = [&](const std::string&, MonotonicTime, const OperationCallback&) {
     return Engine::Subscription{7};
   };
   Start();

@@ -73,7 +73,7 @@ TEST_P(LogTest, TextThatIsNotUtf8DoesNotStopIt) {
 
 TEST_P(LogTest, AChangeIsLoggedOnceWithWhatItIsAbout) {
   auto call = std::make_shared<EndlessCall>(Method{"VolumeService.DeleteVolume", CallKind::kChange},
-                                            "ipv4:10.0.0.9:1", absl::InfiniteFuture());
+                                            "ipv4:10.0.0.9:1", MonotonicTime::InfiniteFuture());
   call->Note("volume", "v-1");
   call->Note("request_id", std::string(1000, 'r'));
   EXPECT_TRUE(call->Abort(Error(Reason::kVolumeInUse, "attached", {{"instance", "vm"}})));
@@ -90,7 +90,7 @@ TEST_P(LogTest, AChangeIsLoggedOnceWithWhatItIsAbout) {
 TEST_P(LogTest, AReadIsLoggedOnlyWhenDebugging) {
   spdlog::set_level(spdlog::level::info);
   auto call = std::make_shared<EndlessCall>(Method{"VolumeService.GetVolume", CallKind::kRead}, "p",
-                                            absl::InfiniteFuture());
+                                            MonotonicTime::InfiniteFuture());
   call->Abort(absl::OkStatus());
   EXPECT_EQ(out_.str(), "");
 }

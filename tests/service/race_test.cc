@@ -62,7 +62,7 @@ TEST_F(RaceTest, ChangesAndWaits) {
   engine_->submit = [this](Request, Caller, OperationCallback done) {
     AnswerSoon([done = std::move(done)] { done(RunningOperation()); });
   };
-  engine_->wait = [this](const std::string&, absl::Time, OperationCallback done) {
+  engine_->wait = [this](const std::string&, MonotonicTime, OperationCallback done) {
     AnswerSoon([done = std::move(done)] { done(RunningOperation()); });
     return Engine::Subscription{1};
   };

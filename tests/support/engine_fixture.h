@@ -54,6 +54,8 @@ class TestEngine {
     std::filesystem::create_directory(dir_.File("images"));
     setup_.engine.state_path = dir_.File("state");
     setup_.engine.pools = {setup_.pool};
+    setup_.engine.retry_pause = absl::Milliseconds(5);
+    setup_.engine.retry_pause_max = absl::Milliseconds(100);
     Start();
   }
   ~TestEngine() {
@@ -98,7 +100,7 @@ class TestEngine {
   absl::StatusOr<OperationPtr> Wait(const std::string& id,
                                     absl::Duration timeout = absl::Minutes(2)) {
     auto promise = std::make_shared<std::promise<absl::StatusOr<OperationPtr>>>();
-    engine_->Wait(id, absl::Now() + timeout,
+    engine_->Wait(id, MonotonicTime::Now() + timeout,
                   [promise](absl::StatusOr<OperationPtr> op) { promise->set_value(op); });
     return promise->get_future().get();
   }

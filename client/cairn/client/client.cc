@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cairn/client/internal/call.h"
 #include "cairn/client/internal/connection.h"
 
 namespace cairn::client {
@@ -23,7 +24,7 @@ Client Client::FromChannel(std::shared_ptr<grpc::Channel> channel, Options optio
 }
 
 absl::Status Client::WaitForConnection(std::chrono::milliseconds timeout) const {
-  if (connection_->channel->WaitForConnected(std::chrono::system_clock::now() + timeout))
+  if (connection_->channel->WaitForConnected(internal::DeadlineIn(timeout)))
     return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("no connection to ", connection_->options.target,
                                              " within ", timeout.count(), " ms"));

@@ -190,6 +190,8 @@ class Client {
                                               const CallOptions& options = {}) const;
   absl::StatusOr<v1::Operation> CancelOperation(const v1::CancelOperationRequest& request,
                                                 const CallOptions& options = {}) const;
+  absl::StatusOr<v1::Operation> AbandonOperation(const v1::AbandonOperationRequest& request,
+                                                 const CallOptions& options = {}) const;
   absl::StatusOr<v1::Operation> ReportHypervisorStep(const v1::ReportHypervisorStepRequest& request,
                                                      const CallOptions& options = {}) const;
 

@@ -12,7 +12,8 @@ namespace cairn::client {
 bool HasEnded(const v1::Operation& operation) {
   return operation.state() == v1::OPERATION_STATE_SUCCEEDED ||
          operation.state() == v1::OPERATION_STATE_FAILED ||
-         operation.state() == v1::OPERATION_STATE_CANCELLED;
+         operation.state() == v1::OPERATION_STATE_CANCELLED ||
+         operation.state() == v1::OPERATION_STATE_ABANDONED;
 }
 
 absl::StatusOr<v1::Operation> ToResult(const v1::Operation& operation) {

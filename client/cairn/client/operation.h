@@ -43,7 +43,7 @@ struct WaitOptions {
   std::stop_token stop{};
 };
 
-// Whether it has ended: SUCCEEDED, FAILED or CANCELLED.
+// Whether it has ended: SUCCEEDED, FAILED, CANCELLED or ABANDONED.
 bool HasEnded(const v1::Operation& operation);
 
 // An operation that has ended as what it amounts to: SUCCEEDED is itself, anything else its error.

@@ -62,6 +62,14 @@ absl::StatusOr<v1::Operation> Client::CancelOperation(const v1::CancelOperationR
   return std::move(*response->mutable_operation());
 }
 
+absl::StatusOr<v1::Operation> Client::AbandonOperation(const v1::AbandonOperationRequest& request,
+                                                       const CallOptions& options) const {
+  auto response = internal::Call(*connection_, connection_->operations.get(),
+                                 &Stub::AbandonOperation, request, options);
+  if (!response.ok()) return response.status();
+  return std::move(*response->mutable_operation());
+}
+
 absl::StatusOr<v1::Operation> Client::ReportHypervisorStep(
     const v1::ReportHypervisorStepRequest& request, const CallOptions& options) const {
   auto response =

@@ -2,12 +2,15 @@
 // share is changed.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "lib/base/id.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
 #include "lib/engine/fields.h"
 #include "lib/engine/work.h"
 #include "lib/engine/work/new_volume.h"
+#include "lib/os/absence.h"
 
 namespace cairn {
 namespace {
@@ -50,6 +53,14 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     // The file may have been made just now, by another host.
     RETURN_IF_ERROR(core_.files().RefreshDirectory(directory));
     ASSIGN_OR_RETURN(auto map, ReadInfoMap(core_.files(), directory, r().volume_id));
+    if (!map.has_value()) {
+      // Without its map a volume would be adopted as it was before its first snapshot.
+      ASSIGN_OR_RETURN(const bool absent,
+                       IsAbsent(core_.files(), directory, InfoFileName(r().volume_id)));
+      if (!absent) {
+        ASSIGN_OR_RETURN(map, ReadInfoMap(core_.files(), directory, r().volume_id));
+      }
+    }
     const std::string active = map.has_value() ? map->active : BaseFileName(r().volume_id);
     if (auto found = core_.files().Stat(directory + "/" + active);
         absl::IsNotFound(found.status())) {
@@ -88,7 +99,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     }
   }
 
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(r().volume_id)) {
       records.remove_snapshots.push_back(snapshot->id);
     }
@@ -137,10 +148,15 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
       snapshot.size_bytes = held.image.virtual_size;
       snapshot.file = held.file;
       snapshot.layer = layer;
-      // The order of the chain is the order of their making; the times of the files do not tell it.
-      snapshot.create_time = found_.create_time + absl::Microseconds(position);
-      snapshot.update_time = snapshot.create_time;
       snapshots_.push_back(std::move(snapshot));
+    }
+    // The order of the chain is the order of their making; the times of the files do not tell it.
+    std::sort(snapshots_.begin(), snapshots_.end(),
+              [&](const SnapshotRecord& a, const SnapshotRecord& b) {
+                return IndexOf(chain, a.layer) < IndexOf(chain, b.layer);
+              });
+    for (SnapshotRecord& snapshot : snapshots_) {
+      snapshot.create_time = snapshot.update_time = core_.clock().Now();
     }
     return absl::OkStatus();
   }

@@ -92,7 +92,7 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
       member.attachment_id = attachments[volume->id];
       if (!member.attachment_id.empty()) in_use_.insert(volume->id);
     }
-    return PlanCreateSnapshots(members, r().quiesce);
+    return PlanCreateSnapshots(members, r().quiesce, operation_id_);
   }
 
   void Began(Transaction& records) override {
@@ -131,11 +131,23 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
     }
   }
 
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     for (const SnapshotGroupMember& member : Members()) {
       records.remove_snapshots.push_back(member.snapshot_id);
       ChangeVolume(member.volume_id, records, [&](VolumeRecord& v) {
         if (v.current_operation == operation_id_) v.current_operation.clear();
+      });
+    }
+  }
+
+  // Whether a map names the new layer, nobody knows, unless its machine has switched to it: then the
+  // record has it, as a layer that no snapshot needs.
+  void Abandoned(const absl::Status& error, Transaction& records) override {
+    Failed(error, records);
+    for (const SnapshotGroupMember& member : Members()) {
+      const std::string layer = LayerFileName(member.volume_id, member.snapshot_id);
+      ChangeVolume(member.volume_id, records, [&](VolumeRecord& v) {
+        if (v.active_file != layer) Disable(v, "a snapshot of it", error);
       });
     }
   }

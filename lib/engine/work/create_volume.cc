@@ -101,7 +101,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     LeaveSource(records);
   }
 
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     records.remove_volumes.push_back(r().volume_id);
     LeaveSource(records);
   }

@@ -1,7 +1,8 @@
 // DeleteSnapshot: its layer is merged into a neighbour; by the machine, if one has the volume open.
 #include <fmt/format.h>
 
-#include <map>
+#include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "lib/base/id.h"
@@ -82,21 +83,11 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
   void Succeeded(const Plan& plan, Transaction& records) override {
     SnapshotPtr gone = core_.catalog().FindSnapshot(r().snapshot_id);
     if (gone == nullptr) return;
-    // What machines have merged is in the records already.
-    std::map<std::string, std::string> merged;
     std::set<std::string> removed;
     for (const Step& step : plan.steps) {
-      if (const auto* commit = std::get_if<CommitStep>(&step)) merged[commit->layer] = commit->base;
       if (const auto* remove = std::get_if<RemoveFilesStep>(&step)) {
         removed.insert(remove->files.begin(), remove->files.end());
       }
-    }
-    // What lay on a removed layer lies on the file below now.
-    for (const SnapshotPtr& other : core_.catalog().SnapshotsOf(gone->volume_id)) {
-      std::string file = other->file;
-      while (merged.count(file) != 0) file = merged[file];
-      if (other->id == gone->id || file == other->file) continue;
-      ChangeSnapshot(other->id, records, [&](SnapshotRecord& s) { s.file = file; });
     }
     records.remove_snapshots.push_back(gone->id);
     ChangeVolume(gone->volume_id, records, [&](VolumeRecord& v) {
@@ -104,32 +95,53 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
       if (!v.chain.empty()) v.active_file = v.chain.back();
       Settle(v);
       core_.Measure(v);
+      FollowChain(v, records);
     });
   }
 
-  void Failed(const absl::Status& error, bool crossed, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
+    ChangeSnapshot(r().snapshot_id, records, [](SnapshotRecord& s) {
+      if (s.state != SnapshotState::kDeleting) return;
+      // An earlier deletion that was abandoned has left its reason.
+      s.state = s.state_reason.empty() ? SnapshotState::kAvailable : SnapshotState::kError;
+    });
+    LeaveVolume(records);
+  }
+
+  void Abandoned(const absl::Status& error, Transaction& records) override {
+    ChangeSnapshot(r().snapshot_id, records, [&](SnapshotRecord& s) {
+      s.state = SnapshotState::kError;
+      s.state_reason = fmt::format(
+          "its deletion was abandoned half-way, so it can no longer be restored; the volume is as "
+          "it "
+          "was. Delete it again: {}",
+          Describe(error));
+    });
+    LeaveVolume(records);
+  }
+
+ private:
+  void LeaveVolume(Transaction& records) const {
     SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
     if (snapshot == nullptr) return;
-    if (!crossed && snapshot->state == SnapshotState::kDeleting) {
-      ChangeSnapshot(snapshot->id, records,
-                     [](SnapshotRecord& s) { s.state = SnapshotState::kAvailable; });
-    }
-    if (crossed) {
-      ChangeSnapshot(snapshot->id, records, [&](SnapshotRecord& s) {
-        s.state = SnapshotState::kError;
-        s.state_reason = fmt::format(
-            "its deletion failed half-way, so it can no longer be restored; the volume is as it "
-            "was. "
-            "Delete it again: {}",
-            Describe(error));
-      });
-    }
     ChangeVolume(snapshot->volume_id, records, [&](VolumeRecord& v) {
       if (v.current_operation == operation_id_) v.current_operation.clear();
     });
   }
 
- private:
+  // What a snapshot holds is the file below its layer. The chain tells, not the plan: an earlier try may
+  // have merged already.
+  void FollowChain(const VolumeRecord& volume, Transaction& records) const {
+    for (const SnapshotPtr& other : core_.catalog().SnapshotsOf(volume.id)) {
+      if (other->id == r().snapshot_id) continue;
+      const auto layer = std::find(volume.chain.begin(), volume.chain.end(), other->layer);
+      if (layer == volume.chain.begin() || layer == volume.chain.end()) continue;
+      const std::string& file = *std::prev(layer);
+      if (file == other->file) continue;
+      ChangeSnapshot(other->id, records, [&](SnapshotRecord& s) { s.file = file; });
+    }
+  }
+
   static absl::StatusOr<std::optional<Attachment>> Check(const VolumeRecord& volume) {
     if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
       return WrongState(volume, "delete a snapshot of");

@@ -61,13 +61,24 @@ class DeleteVolume : public WorkOn<DeleteVolumeRequest> {
     records.remove_volumes.push_back(volume->id);
   }
 
-  void Failed(const absl::Status& error, bool crossed, Transaction& records) override {
-    if (!crossed) return;  // it had not begun
+  void Failed(const absl::Status&, Transaction& records) override {
+    // What was in ERROR before has kept its reason.
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
-      v.state = VolumeState::kError;
-      v.state_reason = fmt::format("its deletion failed, delete it again: {}", Describe(error));
-      v.current_operation.clear();
+      if (v.state != VolumeState::kDeleting) return;
+      v.state = v.state_reason.empty() ? SettledState(v) : VolumeState::kError;
+      if (v.current_operation == operation_id_) v.current_operation.clear();
     });
+    for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(r().volume_id)) {
+      ChangeSnapshot(snapshot->id, records, [](SnapshotRecord& s) {
+        if (s.state != SnapshotState::kDeleting) return;
+        s.state = s.state_reason.empty() ? SnapshotState::kAvailable : SnapshotState::kError;
+      });
+    }
+  }
+
+  void Abandoned(const absl::Status& error, Transaction& records) override {
+    ChangeVolume(r().volume_id, records,
+                 [&](VolumeRecord& v) { Disable(v, "its deletion", error); });
   }
 
  private:

@@ -68,10 +68,15 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
       core_.Measure(v);
     });
   }
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       if (v.state == VolumeState::kExtending) Settle(v);
     });
+  }
+  // Which of the two sizes its file has, nobody knows.
+  void Abandoned(const absl::Status& error, Transaction& records) override {
+    ChangeVolume(r().volume_id, records,
+                 [&](VolumeRecord& v) { Disable(v, "its extension", error); });
   }
 
  private:

@@ -63,7 +63,7 @@ class ImportVolume : public WorkOn<ImportVolumeRequest> {
     });
   }
 
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     records.remove_volumes.push_back(r().volume_id);
   }
 

@@ -79,9 +79,17 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
       core_.Measure(v);
     });
   }
-  void Failed(const absl::Status&, bool, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       if (v.state == VolumeState::kMigrating) Settle(v);
+    });
+  }
+  // Files are left on the share that the record does not name. Of a volume in use only its machine knows
+  // which share it writes to, until it has said that it has changed over.
+  void Abandoned(const absl::Status& error, Transaction& records) override {
+    ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
+      if (v.share == r().share || v.attachments.empty()) return Settle(v);
+      Disable(v, "its move", error);
     });
   }
 

@@ -76,16 +76,19 @@ class RevertToSnapshot : public WorkOn<RevertToSnapshotRequest> {
     });
   }
 
-  void Failed(const absl::Status& error, bool crossed, Transaction& records) override {
+  void Failed(const absl::Status&, Transaction& records) override {
     auto found = Find();
     if (!found.ok()) return;
     ChangeVolume(found->first->id, records, [&](VolumeRecord& v) {
-      if (v.state != VolumeState::kReverting) return;
-      Settle(v);
-      if (!crossed) return;
-      v.state = VolumeState::kError;
-      v.state_reason = fmt::format("reverting it failed half-way: {}", Describe(error));
+      if (v.state == VolumeState::kReverting) Settle(v);
     });
+  }
+
+  void Abandoned(const absl::Status& error, Transaction& records) override {
+    auto found = Find();
+    if (!found.ok()) return;
+    ChangeVolume(found->first->id, records,
+                 [&](VolumeRecord& v) { Disable(v, "its revert", error); });
   }
 
  private:

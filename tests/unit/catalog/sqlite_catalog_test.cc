@@ -92,11 +92,11 @@ TEST_F(SqliteCatalogTest, ASecondProcessIsRefused) {
 
 TEST_F(SqliteCatalogTest, ANewerSchemaIsRefused) {
   MakeCatalog();
-  Execute("PRAGMA user_version = 4");
+  Execute("PRAGMA user_version = 5");
   auto catalog = Open();
   EXPECT_THAT(catalog, StatusIs(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("schema 4 is newer"));
-  Execute("PRAGMA user_version = 3");
+  EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("schema 5 is newer"));
+  Execute("PRAGMA user_version = 4");
   ASSERT_OK_AND_ASSIGN(catalog, Open());
   EXPECT_NE((*catalog)->FindVolume("v1000"), nullptr) << "and was left as it is";
 }

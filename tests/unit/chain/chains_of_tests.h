@@ -34,10 +34,12 @@ inline std::vector<std::string> Words(const std::vector<Step>& steps) {
   std::vector<std::string> words;
   for (const Step& step : steps) {
     std::string text = DescribeStep(step);
-    if (const auto* map = std::get_if<WriteMapStep>(&step)) {
-      text += " active=" + map->map.active;
-      for (const auto& [id, layer] : map->map.layers) text += " " + id;
-    }
+    const auto add = [&text](const InfoMap& map) {
+      text += " active=" + map.active;
+      for (const auto& [id, layer] : map.layers) text += " " + id;
+    };
+    if (const auto* write = std::get_if<WriteMapStep>(&step)) add(write->map);
+    if (const auto* prepare = std::get_if<PrepareMapStep>(&step)) add(prepare->map);
     words.push_back(text);
   }
   return words;

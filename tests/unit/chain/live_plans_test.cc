@@ -13,17 +13,18 @@ using ::testing::ElementsAre;
 using testing::MakeView;
 using testing::Words;
 
-TEST(LivePlansTest, ASnapshotIsALayerThenTheSwitchThenTheMap) {
-  Plan plan = PlanCreateSnapshots({{MakeView({"S1"}), "S2", "att"}}, /*quiesce=*/true);
+TEST(LivePlansTest, ASnapshotIsALayerAndAPreparedMapThenTheSwitchThenTheMap) {
+  Plan plan = PlanCreateSnapshots({{MakeView({"S1"}), "S2", "att"}}, /*quiesce=*/true, "op");
   EXPECT_THAT(Words(plan.steps),
               ElementsAre("asking the hypervisor of attachment att what it has open",
                           "creating volume-v.S2 (QCOW2, 4 KiB)",
+                          "preparing the map volume-v.info active=volume-v.S2 S1 S2",
                           "the hypervisor switches from volume-v.S1 to volume-v.S2",
                           "writing the map volume-v.info active=volume-v.S2 S1 S2"));
-  EXPECT_EQ(plan.no_return, 2u);
-  EXPECT_THAT(Words(plan.undo), ElementsAre("writing the map volume-v.info active=volume-v.S1 S1",
-                                            "removing volume-v.S2"));
-  const auto& change = std::get<ChangeDisksStep>(plan.steps[2]);
+  EXPECT_EQ(plan.no_return, 3u);
+  EXPECT_TRUE(IsPrepared(plan, 4));
+  EXPECT_THAT(Words(plan.undo), ElementsAre("removing .volume-v.info.tmp-op, volume-v.S2"));
+  const auto& change = std::get<ChangeDisksStep>(plan.steps[3]);
   EXPECT_TRUE(std::get<LayerSwitch>(change.instructions[0].change).quiesce);
   EXPECT_THAT(std::get<CheckDiskStep>(plan.steps[0]).files, ElementsAre("volume-v.S1", "volume-v"));
 }
@@ -34,7 +35,7 @@ TEST(LivePlansTest, AGroupIsSwitchedAtOnceAndWhatIsNotInUseOnlyGetsItsLayer) {
   ChainView third = MakeView({});
   third.volume_id = "x";
   Plan plan = PlanCreateSnapshots(
-      {{MakeView({}), "S1", "a"}, {other, "S1", "b"}, {third, "S1", ""}}, false);
+      {{MakeView({}), "S1", "a"}, {other, "S1", "b"}, {third, "S1", ""}}, false, "op");
   size_t switches = 0;
   for (const Step& step : plan.steps) {
     if (const auto* change = std::get_if<ChangeDisksStep>(&step)) {
@@ -43,8 +44,22 @@ TEST(LivePlansTest, AGroupIsSwitchedAtOnceAndWhatIsNotInUseOnlyGetsItsLayer) {
     }
   }
   EXPECT_EQ(switches, 1u);
-  EXPECT_EQ(plan.no_return, 5u);  // two questions, three layers
-  EXPECT_EQ(plan.steps.size(), 9u);
+  EXPECT_EQ(plan.no_return, 8u);  // two questions, three layers, three prepared maps
+  EXPECT_EQ(plan.steps.size(), 12u);
+}
+
+// Two maps cannot be written at one instant: what could fail for want of room comes first, so that the
+// rest is never undone.
+TEST(LivePlansTest, AGroupThatIsNotInUsePreparesItsMapsBeforeThePointOfNoReturn) {
+  ChainView other = MakeView({"S7"});
+  other.volume_id = "w";
+  Plan plan = PlanCreateSnapshots({{MakeView({}), "S1", ""}, {other, "S2", ""}}, false, "op");
+  EXPECT_EQ(plan.no_return, 4u);
+  ASSERT_EQ(plan.steps.size(), 6u);
+  EXPECT_TRUE(IsPrepared(plan, 4));
+  EXPECT_TRUE(IsPrepared(plan, 5));
+  EXPECT_THAT(Words(plan.undo), ElementsAre("removing .volume-v.info.tmp-op, volume-v.S1",
+                                            "removing .volume-w.info.tmp-op, volume-w.S2"));
 }
 
 TEST(LivePlansTest, AMiddleSnapshotIsMergedDownByTheMachine) {

@@ -51,9 +51,12 @@ class PlanMaker {
         return CommitStep{Text(), Text(), Text(),
                           random_() % 2 == 0 ? std::nullopt : std::optional<int64_t>(Size())};
       case 5:
-        return RepointStep{Text(), Text(), Text(), File()};
+        return RepointStep{Text(), Text(), Text(), File(),
+                           random_() % 2 == 0 ? std::nullopt : std::optional(Text())};
       case 6:
-        return WriteMapStep{Text(), Text(), InfoMap{Text(), {{Text(), Text()}, {Text(), Text()}}}};
+        return WriteMapStep{
+            Text(), Text(), Map(),
+            random_() % 2 == 0 ? std::nullopt : std::optional(FormerMap{Text(), {Text()}})};
       case 7:
         return RemoveFilesStep{Text(), {Text(), Text(), Text()}};
       case 8:
@@ -72,10 +75,13 @@ class PlanMaker {
         return MirrorDiskStep{Text(), {Instruction()}};
       case 15:
         return StopMirrorStep{Text(), {Instruction()}};
+      case 16:
+        return PrepareMapStep{Text(), Text(), Map()};
       default:
         return UngrowImageStep{Text(), Text(), File(), Size()};
     }
   }
+  InfoMap Map() { return {Text(), {{Text(), Text()}, {Text(), Text()}}}; }
   DiskInstruction Instruction() { return {Text(), Text(), Change()}; }
   DiskChange Change() {
     switch (random_() % std::variant_size_v<DiskChange>) {
@@ -149,7 +155,7 @@ TEST(PlanTest, EveryStepHasAShareAndWordsForIt) {
 ChainView ThreeSnapshots() { return testing::MakeView({"S1", "S2", "S3"}); }
 
 TEST(LayerPlansTest, ASnapshotIsALayerThenTheMap) {
-  Plan plan = PlanCreateSnapshots({{ThreeSnapshots(), "S4", ""}}, false);
+  Plan plan = PlanCreateSnapshots({{ThreeSnapshots(), "S4", ""}}, false, "op");
   EXPECT_THAT(Words(plan.steps),
               ElementsAre("creating volume-v.S4 (QCOW2, 4 KiB)",
                           "writing the map volume-v.info active=volume-v.S4 S1 S2 S3 S4"));
@@ -181,7 +187,7 @@ TEST(LayerPlansTest, TheFirstSnapshotIsUndoneWithItsMap) {
   ChainView view = ThreeSnapshots();
   view.chain.resize(1);
   view.map.reset();
-  Plan plan = PlanCreateSnapshots({{view, "S1", ""}}, false);
+  Plan plan = PlanCreateSnapshots({{view, "S1", ""}}, false, "op");
   EXPECT_EQ(std::get<MakeImageStep>(plan.steps[0]).backing_format, FileFormat::kRaw);
   EXPECT_THAT(Words(plan.undo), ElementsAre("removing volume-v.info, volume-v.S1"));
 }
@@ -245,14 +251,30 @@ TEST(LayerPlansTest, ARevertToTheNewestNeedsNoMap) {
 
 TEST(LayerPlansTest, ARevertToAnOlderOneTakesTheNewerOnesAfterThePointOfNoReturn) {
   Plan plan = PlanRevert(ThreeSnapshots(), "S1", {"S2", "S3"}, "op");
-  EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S1.tmp-op (QCOW2, 4 KiB)",
-                                             "writing the map volume-v.info active=volume-v.S1 S1",
-                                             "renaming .volume-v.S1.tmp-op to volume-v.S1",
-                                             "removing volume-v.S3, volume-v.S2"));
+  EXPECT_THAT(Words(plan.steps),
+              ElementsAre("creating .volume-v.S1.tmp-op (QCOW2, 4 KiB)",
+                          "preparing the map volume-v.info active=volume-v.S1 S1",
+                          "writing the map volume-v.info active=volume-v.S1 S1",
+                          "renaming .volume-v.S1.tmp-op to volume-v.S1",
+                          "removing volume-v.S3, volume-v.S2"));
   EXPECT_EQ(plan.no_return, 2u);
-  EXPECT_THAT(Words(plan.undo),
-              ElementsAre("writing the map volume-v.info active=volume-v.S3 S1 S2 S3",
-                          "removing .volume-v.S1.tmp-op"));
+  EXPECT_THAT(Words(plan.undo), ElementsAre("removing .volume-v.S1.tmp-op, .volume-v.info.tmp-op"));
+}
+
+TEST(LayerPlansTest, AMapStepKnowsWhatItReplaces) {
+  const auto former = [](const Step& step) { return std::get<WriteMapStep>(step).former; };
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S3");
+  EXPECT_EQ(former(plan.steps[1]), (FormerMap{"volume-v.S3", {"S3"}}));
+  plan = PlanCreateSnapshots({{ThreeSnapshots(), "S4", ""}}, false, "op");
+  EXPECT_EQ(former(plan.steps[1]), (FormerMap{"volume-v.S3", {}}));
+  EXPECT_EQ(former(plan.undo[0]), (FormerMap{"volume-v.S4", {"S4"}}));
+  plan = PlanMigrate(ThreeSnapshots(), "other", false);
+  EXPECT_EQ(former(plan.steps[4]), FormerMap{});
+}
+
+TEST(LayerPlansTest, WhatAHeaderNamedBeforeIsKnown) {
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S2");
+  EXPECT_EQ(std::get<RepointStep>(plan.steps[1]).instead_of, "volume-v.S2");
 }
 
 TEST(LayerPlansTest, AVolumeGoesByMapThenFromTheTopDown) {

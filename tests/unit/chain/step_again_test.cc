@@ -98,5 +98,66 @@ TEST_F(StepAgainTest, AnImageThatHasItsNameIsLeftAsItIs) {
   EXPECT_TRUE(QemuReads(Path("image"), FileFormat::kQcow2, 0, 65536, 0));
 }
 
+// A map, or a header, that says neither what it said before the step nor what the step writes belongs to a
+// chain that has gone on: an older plan leaves it alone.
+TEST_F(StepAgainTest, ANewerMapIsLeftAlone) {
+  const InfoMap former{"volume-v", {}};
+  const InfoMap mine{"volume-v.a", {{"a", "volume-v.a"}}};
+  const InfoMap newer{"volume-v.b", {{"a", "volume-v.a"}, {"b", "volume-v.b"}}};
+  const InfoMap same_active{"volume-v.a", {{"a", "volume-v.a"}, {"c", "volume-v"}}};
+  const WriteMapStep step{
+      .share = "s", .volume_id = "v", .map = mine, .former = FormerMap{"volume-v", {"gone"}}};
+  context_.files = FileSystem::Posix();
+  context_.again = true;
+  for (const InfoMap& present : {newer, same_active}) {
+    WriteFile(Path("volume-v.info"), FormatInfoMap(present));
+    EXPECT_THAT(RunStep(step, context_), HasReasonOf(Reason::kCatalogOlder));
+    EXPECT_EQ(ReadFile(Path("volume-v.info")), FormatInfoMap(present));
+  }
+  const InfoMap with_dropped{"volume-v", {{"gone", "volume-v"}}};
+  for (const std::string& present :
+       {FormatInfoMap(former), FormatInfoMap(with_dropped), std::string("{")}) {
+    WriteFile(Path("volume-v.info"), present);
+    EXPECT_OK(RunStep(step, context_));
+    EXPECT_EQ(ReadFile(Path("volume-v.info")), FormatInfoMap(mine));
+  }
+}
+
+TEST_F(StepAgainTest, ANewerHeaderIsLeftAlone) {
+  for (const char* file : {"base", "merged", "other"}) Make(file);
+  Make("layer", "other");
+  context_.files = FileSystem::Posix();
+  context_.again = true;
+  const RepointStep step{.share = "s",
+                         .layer = "layer",
+                         .backing_file = "base",
+                         .backing_format = FileFormat::kQcow2,
+                         .instead_of = "merged"};
+  EXPECT_THAT(RunStep(step, context_), HasReasonOf(Reason::kCatalogOlder));
+  RunTool(
+      {"qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "merged", Path("layer")});
+  EXPECT_OK(RunStep(step, context_));
+  EXPECT_OK(RunStep(step, context_));
+}
+
+// What was prepared is only renamed.
+TEST_F(StepAgainTest, APreparedMapNeedsNoRoom) {
+  const InfoMap map{"volume-v.a", {{"a", "volume-v.a"}}};
+  FaultyFileSystem files(FileSystem::Posix());
+  context_.files = &files;
+  context_.operation_id = "op";
+  context_.again = false;
+  ASSERT_OK(RunStep(PrepareMapStep{"s", "v", map}, context_));
+  context_.prepared = true;
+  files.Inject({.call = "Create", .error_number = ENOSPC, .from_then_on = true});
+  const WriteMapStep step{.share = "s", .volume_id = "v", .map = map, .former = FormerMap{}};
+  EXPECT_OK(RunStep(step, context_));
+  EXPECT_FALSE(files.fired());
+  EXPECT_EQ(ReadFile(Path("volume-v.info")), FormatInfoMap(map));
+  context_.again = true;
+  EXPECT_OK(RunStep(step, context_));
+  files.Clear();
+}
+
 }  // namespace
 }  // namespace cairn::testing

@@ -306,17 +306,18 @@ class FailureTrapTest : public ChainTrapTest {
   const std::shared_ptr<FaultyFileSystem> files_;
 };
 
+// A snapshot whose map has its name already is finished: to take it back could need room.
 TEST_F(FailureTrapTest, AFailedSnapshotLeavesNoLayer) {
   const std::string id = NewId();
   int64_t faults = files_->EnumerateFaults({.error_number = ENOSPC}, [&](int64_t nth) {
     const std::string before = Observe(engine_);
     absl::Status status = engine_.Do(NewSnapshot(volume_, id));
-    EXPECT_EQ(status.ok(), !files_->fired()) << nth << ": " << Describe(status);
+    EXPECT_TRUE(status.ok() || files_->fired()) << nth << ": " << Describe(status);
     if (!status.ok()) {
       EXPECT_EQ(Observe(engine_), before) << nth;
     }
   });
-  EXPECT_GT(faults, 5);
+  EXPECT_GT(faults, 4);
   EXPECT_TRUE(Holds(3));
   EXPECT_EQ(engine_.Volume(volume_)->chain.size(), 4u);
 }
@@ -327,7 +328,7 @@ TEST_F(FailureTrapTest, TheFirstSnapshotWhenItFailsLeavesNeitherLayerNorMap) {
   const std::string before = Observe(engine_);
   files_->EnumerateFaults({.error_number = EIO}, [&](int64_t nth) {
     absl::Status status = engine_.Do(NewSnapshot(fresh, id));
-    EXPECT_EQ(status.ok(), !files_->fired()) << nth << ": " << Describe(status);
+    EXPECT_TRUE(status.ok() || files_->fired()) << nth << ": " << Describe(status);
     if (!status.ok()) {
       EXPECT_EQ(Observe(engine_), before) << nth;
     }
@@ -387,27 +388,24 @@ TEST_F(FailureTrapTest, AFailedExtensionLeavesTheVolumeAsItWas) {
   });
 }
 
-// A deletion that fails half-way cannot be undone: the snapshot says so, the volume is whole, and
-// deleting it again works.
-TEST_F(FailureTrapTest, AFailedDeletionOfASnapshotKeepsTheVolumeAndCanBeRepeated) {
+// A merge cannot be undone: an error on the way is waited out, and one before it leaves everything.
+TEST_F(FailureTrapTest, ADeletionOfASnapshotIsFinishedOrHasChangedNothing) {
   constexpr int64_t kFaultsMax = 50;
   int64_t faults = 0;
   for (; faults < kFaultsMax; ++faults) {
     ASSERT_OK_AND_ASSIGN(std::string third, engine_.Snapshot(volume_));
+    const std::string before = Observe(engine_);
     files_->Inject({.nth = faults + 1, .error_number = EIO});
     absl::Status status = engine_.Do(DeleteSnapshotRequest{.snapshot_id = newer_});
     const bool fired = files_->fired();
     files_->Clear();
-    EXPECT_EQ(status.ok(), !fired) << faults << ": " << Describe(status);
+    EXPECT_TRUE(status.ok() || fired) << faults << ": " << Describe(status);
     EXPECT_TRUE(Holds(3)) << faults;
-    if (status.ok()) {
-      EXPECT_EQ(engine_.FindSnapshot(newer_), nullptr);
-    } else {
-      EXPECT_EQ(engine_.FindSnapshot(newer_)->state, SnapshotState::kError);
-      EXPECT_OK(engine_.Do(Attach(volume_, "vm"))) << faults;
-      EXPECT_OK(engine_.Do(Detach(volume_)));
+    if (!status.ok()) {
+      EXPECT_EQ(Observe(engine_), before) << faults;
       ASSERT_OK(engine_.Do(DeleteSnapshotRequest{.snapshot_id = newer_})) << faults;
     }
+    EXPECT_EQ(engine_.FindSnapshot(newer_), nullptr);
     EXPECT_TRUE(Holds(3)) << faults;
     EXPECT_EQ(engine_.Volume(volume_)->chain.size(), 3u);
     newer_ = third;
@@ -417,7 +415,7 @@ TEST_F(FailureTrapTest, AFailedDeletionOfASnapshotKeepsTheVolumeAndCanBeRepeated
   EXPECT_LT(faults, kFaultsMax);
 }
 
-TEST_F(FailureTrapTest, AFailedRevertLeavesTheVolumeAsItWasOrIsFinished) {
+TEST_F(FailureTrapTest, ARevertIsFinishedOrHasChangedNothing) {
   constexpr int64_t kFaultsMax = 50;
   int64_t faults = 0;
   for (; faults < kFaultsMax; ++faults) {
@@ -427,50 +425,24 @@ TEST_F(FailureTrapTest, AFailedRevertLeavesTheVolumeAsItWasOrIsFinished) {
         engine_.Do(RevertToSnapshotRequest{.snapshot_id = older_, .discard_newer = true});
     const bool fired = files_->fired();
     files_->Clear();
-    EXPECT_EQ(status.ok(), !fired) << faults << ": " << Describe(status);
+    EXPECT_TRUE(status.ok() || fired) << faults << ": " << Describe(status);
+    if (status.ok()) {
+      EXPECT_EQ(engine_.Volume(volume_)->state, VolumeState::kAvailable) << faults;
+      ASSERT_OK_AND_ASSIGN(newer_, engine_.Snapshot(volume_));
+    } else {
+      EXPECT_EQ(Observe(engine_), before) << faults;
+    }
     if (!fired) break;
-    if (engine_.Volume(volume_)->state == VolumeState::kError)
-      break;  // past the point of no return
-    EXPECT_EQ(Observe(engine_), before) << faults;
   }
-  EXPECT_GT(faults, 3);
+  EXPECT_GT(faults, 6);
   EXPECT_LT(faults, kFaultsMax);
 }
 
-// What went wrong for good is not built upon: the volume can be looked at and deleted, no more, also
-// after a restart.
-TEST_F(FailureTrapTest, AVolumeInErrorCanOnlyBeDeleted) {
-  constexpr int kFaultsMax = 50;
-  for (int nth = 1; engine_.Volume(volume_)->state != VolumeState::kError; ++nth) {
-    ASSERT_LE(nth, kFaultsMax);
-    files_->Inject({.nth = nth, .error_number = EIO});
-    const RevertToSnapshotRequest revert{.snapshot_id = older_, .discard_newer = true};
-    ASSERT_THAT(engine_.Do(revert), ::testing::Not(IsOk())) << nth;
-    files_->Clear();
-  }
-  for (bool restarted : {false, true}) {
-    EXPECT_THAT(engine_.Do(NewSnapshot(volume_, NewId())), HasReasonOf(Reason::kVolumeState));
-    EXPECT_THAT(engine_.Do(ExtendVolumeRequest{.volume_id = volume_, .size_bytes = 9 * kMiB}),
-                HasReasonOf(Reason::kVolumeState));
-    EXPECT_THAT(engine_.Do(Attach(volume_, "vm")), HasReasonOf(Reason::kVolumeState));
-    EXPECT_THAT(engine_.Do(DeleteSnapshotRequest{.snapshot_id = newer_}),
-                HasReasonOf(Reason::kVolumeState));
-    EXPECT_THAT(engine_.Volume(volume_)->state_reason, ::testing::HasSubstr("failed half-way"));
-    if (!restarted) engine_.Restart();
-  }
-  EXPECT_OK(engine_.Do(DeleteVolumeRequest{.volume_id = volume_, .cascade = true}));
-  // What the revert had made and never used went at the restart.
-  EXPECT_EQ(ObserveDirectory(engine_.directory(0)), "");
-}
-
-// A deletion that failed has removed files already: it can only be repeated.
-TEST_F(FailureTrapTest, ADeletionThatFailedCanBeRepeated) {
+TEST_F(FailureTrapTest, ADeletionOfAVolumeIsFinished) {
   files_->Inject({.nth = 2, .error_number = EIO});
-  const DeleteVolumeRequest request{.volume_id = volume_, .cascade = true};
-  ASSERT_THAT(engine_.Do(request), ::testing::Not(IsOk()));
+  EXPECT_OK(engine_.Do(DeleteVolumeRequest{.volume_id = volume_, .cascade = true}));
+  EXPECT_TRUE(files_->fired());
   files_->Clear();
-  EXPECT_EQ(engine_.Volume(volume_)->state, VolumeState::kError);
-  EXPECT_OK(engine_.Do(request));
   EXPECT_EQ(ObserveDirectory(engine_.directory(0)), "");
 }
 

@@ -299,7 +299,7 @@ TEST_F(OperationsTest, AWatcherSeesTheStatesInOrderAndTheEndLast) {
 TEST_F(OperationsTest, WhoStopsWaitingIsNotCalled) {
   OperationPtr copy = StartCopy();
   std::atomic<int> calls = 0;
-  auto waiting = engine_->Wait(copy->id, absl::InfiniteFuture(), [&](auto) { ++calls; });
+  auto waiting = engine_->Wait(copy->id, MonotonicTime::InfiniteFuture(), [&](auto) { ++calls; });
   engine_->StopWaiting(waiting);
   gate_.Open();
   ASSERT_OK(engine_.Wait(copy->id));

@@ -10,6 +10,7 @@
 #include "lib/os/faulty_file_system.h"
 #include "tests/support/engine_fixture.h"
 #include "tests/support/qemu.h"
+#include "tests/support/set_clock.h"
 
 namespace cairn {
 namespace {
@@ -17,15 +18,10 @@ namespace {
 using testing::HasReasonOf;
 using testing::IsOk;
 using testing::RunTool;
+using testing::SetClock;
 using testing::TempDir;
 using testing::TestEngine;
 using testing::WriteFile;
-
-class SetClock : public Clock {
- public:
-  absl::Time Now() const override { return now; }
-  absl::Time now = absl::Now();
-};
 
 // A share whose listing takes its time.
 class SlowListing : public FaultyFileSystem {
@@ -33,7 +29,7 @@ class SlowListing : public FaultyFileSystem {
   SlowListing(SetClock* clock, absl::Duration takes)
       : FaultyFileSystem(FileSystem::Posix()), clock_(clock), takes_(takes) {}
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override {
-    clock_->now += takes_;
+    clock_->Pass(takes_);
     return FaultyFileSystem::List(path);
   }
 
@@ -65,10 +61,10 @@ TEST_F(StrayFilesTest, ListingTakesATwentiethOfTheTimeAtMost) {
   for (const absl::Duration takes : {absl::ZeroDuration(), absl::Milliseconds(150)}) {
     SlowListing files(&clock_, takes);
     StrayFiles strays(&files, catalog_.get(), &clock_);
-    const absl::Time began = clock_.now;
-    while (clock_.now - began < absl::Seconds(30)) {
+    const MonotonicTime began = clock_.Monotonic();
+    while (clock_.Monotonic() - began < absl::Seconds(30)) {
       EXPECT_TRUE(Of(strays, id_).empty());
-      clock_.now += absl::Milliseconds(1);
+      clock_.Pass(absl::Milliseconds(1));
     }
     const absl::Duration period = std::max(absl::Milliseconds(100), 20 * takes);
     EXPECT_NEAR(static_cast<double>(files.calls("List")), absl::Seconds(30) / period, 4);
@@ -81,11 +77,12 @@ TEST_F(StrayFilesTest, OneThatCameLaterIsFoundAfterThePeriod) {
   EXPECT_TRUE(Of(strays, id_).empty());
   Put(LayerFileName(id_, NewId()));
   EXPECT_TRUE(Of(strays, id_).empty());
-  clock_.now += absl::Milliseconds(200);
+  clock_.Pass(absl::Milliseconds(200));
   EXPECT_EQ(Of(strays, id_).size(), 1u);
-  // Set back: what was seen in the future is no news.
+  // Nor does it matter that the wall clock is set back.
   Put(LayerFileName(id_, NewId()));
-  clock_.now -= absl::Hours(1);
+  clock_.Set(-absl::Hours(1));
+  clock_.Pass(absl::Milliseconds(200));
   EXPECT_EQ(Of(strays, id_).size(), 2u);
 }
 
@@ -97,7 +94,7 @@ TEST_F(StrayFilesTest, MapsTemporaryFilesAndThoseOfOthersAreNone) {
   Put(LayerFileName(NewId(), NewId()));
   EXPECT_TRUE(Of(strays, id_).empty());
   Put(BaseFileName(id_));
-  clock_.now += absl::Seconds(1);
+  clock_.Pass(absl::Seconds(1));
   EXPECT_EQ(Of(strays, id_), std::vector<std::string>{BaseFileName(id_)});
 }
 
@@ -105,13 +102,13 @@ TEST_F(StrayFilesTest, TheFirstQuestionListsWhateverWasLearntBefore) {
   FaultyFileSystem files(FileSystem::Posix());
   StrayFiles strays(&files, catalog_.get(), &clock_);
   const std::string stray = LayerFileName(id_, NewId());
-  strays.Learn("share", {}, clock_.now);
+  strays.Learn("share", {}, clock_.Monotonic());
   Put(stray);
   EXPECT_EQ(Of(strays, id_).size(), 1u);
   // From then on a listing made for another purpose saves one.
-  clock_.now += absl::Milliseconds(90);
-  strays.Learn("share", {}, clock_.now);
-  clock_.now += absl::Milliseconds(90);
+  clock_.Pass(absl::Milliseconds(90));
+  strays.Learn("share", {}, clock_.Monotonic());
+  clock_.Pass(absl::Milliseconds(90));
   EXPECT_TRUE(Of(strays, id_).empty());
   EXPECT_EQ(files.calls("List"), 1);
 }

@@ -114,7 +114,7 @@ TEST(ExecutorTest, ATaskThatCannotMakeItsDeadlineIsRefusedWhenItsTurnComes) {
   Log log;
   Executor executor({.name = "one", .threads = 1});
   EXPECT_OK(executor.Submit(Waiting(gate)));
-  const absl::Time now = absl::Now();
+  const MonotonicTime now = MonotonicTime::Now();
   Task passed = log.Entry(1);
   passed.deadline = now - absl::Seconds(1);
   Task too_long = log.Entry(2);

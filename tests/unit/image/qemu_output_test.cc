@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "lib/base/size.h"
+#include "lib/image/image_lock.h"
 #include "lib/image/qemu_error.h"
 #include "lib/image/qemu_map.h"
 #include "lib/image/qemu_progress.h"
@@ -104,6 +105,7 @@ TEST(QemuErrorTest, TextsBecomeReasons) {
   EXPECT_THAT(CheckQemuExit(spec, result), HasReasonOf(Reason::kIoError));
   result.stderr_text = "Failed to get \"write\" lock\nIs another process using the image [x]?\n";
   EXPECT_THAT(CheckQemuExit(spec, result), HasReasonOf(Reason::kVolumeInUse));
+  EXPECT_TRUE(IsLockedByAnother(Annotate(CheckQemuExit(spec, result), "merging")));
   result.stderr_text = "qemu-img: something else\n";
   EXPECT_THAT(CheckQemuExit(spec, result), HasReasonOf(Reason::kToolFailed));
   result.exit_code = 0;

@@ -112,6 +112,41 @@ TEST_F(FaultyFileSystemTest, AFailingWriteMayWriteAPart) {
   EXPECT_EQ(ReadFile(dir_.File("f")), "abc");
 }
 
+TEST_F(FaultyFileSystemTest, OrTwice) {
+  files_.Inject({.call = "Stat", .nth = 2, .again_after = 2});
+  for (const bool ok : {true, false, true, false, true}) {
+    EXPECT_EQ(files_.Stat(dir_.path()).ok(), ok);
+  }
+}
+
+TEST_F(FaultyFileSystemTest, TheFirstCallThatFailedIsTold) {
+  auto file = Create("f");
+  files_.Inject({.call = "*", .nth = 2, .from_then_on = true});
+  EXPECT_OK(files_.Stat(dir_.path()));
+  EXPECT_EQ(files_.fired_at(), "");
+  EXPECT_FALSE(file->Sync().ok());
+  EXPECT_FALSE(files_.Stat(dir_.path()).ok());
+  EXPECT_EQ(files_.fired_at(), "Sync " + dir_.File("f"));
+}
+
+TEST_F(FaultyFileSystemTest, AFailingCallMayHaveBeenCarriedOut) {
+  auto file = Create("f");
+  files_.Inject({.from_then_on = true, .carried_out = true});
+  EXPECT_THAT(file->WriteAt(0, "abc"), HasReasonOf(Reason::kIoError));
+  EXPECT_EQ(ReadFile(dir_.File("f")), "abc");
+  EXPECT_THAT(files_.Rename(dir_.File("f"), dir_.File("g")), HasReasonOf(Reason::kIoError));
+  EXPECT_EQ(ReadFile(dir_.File("g")), "abc");
+  EXPECT_THAT(files_.Open(dir_.File("h"), OpenMode::kCreate), HasReasonOf(Reason::kIoError));
+  EXPECT_OK(files_.Stat(dir_.File("h")));
+}
+
+TEST_F(FaultyFileSystemTest, AServerThatKnowsNoFileHasRemovedIt) {
+  Create("f");
+  files_.Inject({.error_number = ENOENT});
+  EXPECT_OK(files_.Remove(dir_.File("f")));
+  EXPECT_THAT(files_.Stat(dir_.File("f")), HasReasonOf(Reason::kFileNotFound));
+}
+
 TEST_F(FaultyFileSystemTest, CopiesBetweenWrappedFiles) {
   auto source = Create("source");
   EXPECT_OK(source->WriteAt(0, "content"));

@@ -1,6 +1,7 @@
 // The lock on a share: between two engines of one process, and between processes.
 #include "lib/share/owner_lock.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -10,7 +11,10 @@
 
 #include <filesystem>
 #include <functional>
+#include <sstream>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "lib/share/share.h"
 #include "tests/support/matchers.h"
@@ -23,6 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasReasonOf;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::ReadFile;
 using testing::TempDir;
 using testing::WriteFile;
@@ -113,6 +118,52 @@ TEST_F(OwnerLockTest, ALockFileThatWasRemovedIsLockedAnew) {
   fs::remove_all(dir_.File(".cairn"));
   ASSERT_OK(lock.Ensure());
   EXPECT_THAT(OwnerLock(dir_.path()).Ensure(), HasReasonOf(Reason::kShareOwned));
+}
+
+// Of ours that are called like keepers; those that have ended and were not reaped, too.
+std::vector<pid_t> Keepers() {
+  std::vector<pid_t> pids;
+  for (const auto& task : fs::directory_iterator("/proc/self/task")) {
+    std::istringstream children(ReadFile((task.path() / "children").string()));
+    for (pid_t pid = 0; children >> pid;) {
+      if (ReadFile(fmt::format("/proc/{}/comm", pid)) == "cairnd-lock\n") pids.push_back(pid);
+    }
+  }
+  return pids;
+}
+
+bool IsZombie(pid_t pid) {
+  return ReadFile(fmt::format("/proc/{}/stat", pid)).find(") Z ") != std::string::npos;
+}
+
+TEST_F(OwnerLockTest, AKeeperThatIsKilledIsReapedAndReplaced) {
+  OwnerLock lock(dir_.path());
+  ASSERT_OK(lock.Ensure());
+  // It takes its name a moment after it was made.
+  while (Keepers().empty()) std::this_thread::yield();
+  const pid_t killed = Keepers().front();
+  ASSERT_EQ(kill(killed, SIGKILL), 0);
+  while (!IsZombie(killed)) std::this_thread::yield();
+  ASSERT_OK(lock.Ensure());
+  EXPECT_NE(kill(killed, 0), 0) << "it is still there";
+  while (Keepers().empty()) std::this_thread::yield();
+  EXPECT_THAT(OwnerLock(dir_.path()).Ensure(), HasReasonOf(Reason::kShareOwned));
+  lock.Release();
+  EXPECT_THAT(Keepers(), IsEmpty());
+  EXPECT_OK(OwnerLock(dir_.path()).Ensure());
+}
+
+// As on a share that hangs.
+TEST_F(OwnerLockTest, AKeeperThatDoesNotEndInTimeIsReapedLater) {
+  OwnerLock lock(dir_.path());
+  ASSERT_OK(lock.Ensure());
+  while (Keepers().empty()) std::this_thread::yield();
+  const pid_t slow = Keepers().front();
+  ASSERT_EQ(kill(slow, SIGSTOP), 0);
+  lock.Release();
+  ASSERT_EQ(kill(slow, 0), 0);
+  ASSERT_EQ(kill(slow, SIGKILL), 0);
+  while (kill(slow, 0) == 0) std::this_thread::yield();
 }
 
 TEST_F(OwnerLockTest, ASymbolicLinkIsNotFollowed) {

@@ -52,15 +52,15 @@ class FakeRegistry : public ShareRegistry {
   }
   void Forget(const std::string& address) override { identities.erase(address); }
   std::vector<std::string> FilesOn(const std::string&) const override { return files; }
-  CatalogMark MarkOf(const std::string&) const override { return mark; }
-  absl::Status CheckMark(const std::string& identity, const CatalogMark& found) const override {
+  RevisionMark MarkOf(const std::string&) const override { return mark; }
+  absl::Status CheckMark(const std::string& identity, const RevisionMark& found) const override {
     if (found.catalog != mark.catalog || found.revision <= loaded) return absl::OkStatus();
     if (auto it = left.find(identity); it != left.end() && found.revision <= it->second) {
       return absl::OkStatus();
     }
     return Error(Reason::kCatalogOlder, "it has seen a later one");
   }
-  void Leaves(const std::string& identity, const CatalogMark& leaves) override {
+  void Leaves(const std::string& identity, const RevisionMark& leaves) override {
     left[identity] = std::max(left[identity], leaves.revision);
   }
 
@@ -68,7 +68,7 @@ class FakeRegistry : public ShareRegistry {
   std::map<std::string, int64_t> left;
   absl::Status record_fails;
   std::vector<std::string> files;
-  CatalogMark mark{.catalog = NewId(), .revision = 0};
+  RevisionMark mark{.catalog = NewId(), .revision = 0};
   int64_t loaded = 0;
 };
 

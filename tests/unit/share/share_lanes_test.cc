@@ -270,7 +270,7 @@ TEST_F(ShareLanesTest, DeadlineThatPassedInTheQueueIsToldToTheTask) {
   auto share = MakeOnlineShare();
   Outcome outcome;
   Task task = outcome.MakeTask();
-  task.deadline = absl::Now() - absl::Seconds(1);
+  task.deadline = MonotonicTime::Now() - absl::Seconds(1);
   ASSERT_OK(share->Submit(Lane::kFast, std::move(task)));
   EXPECT_THAT(outcome.Wait(), HasReasonOf(Reason::kDeadline));
 }

@@ -8,6 +8,7 @@ Prints each violation as `file:line: what is wrong` and ends with 1 if there is 
     layers   the include directions of the house: downward only, no gRPC in lib/, no lib/ in client/
     guards   each header has an include guard made of its path
     length   no file of ours is longer than a reader can keep in mind
+    clocks   the wall clock is read where its time is shown or recorded, and nowhere else
     marks    nothing is left marked as unfinished
     format   the C++ files are as clang-format 14 writes them
     scripts  the shell scripts parse and pass shellcheck, the Python files compile
@@ -25,6 +26,17 @@ FOLDERS = ('client', 'deploy', 'lib', 'proto', 'server', 'tests')
 SKIPPED = {'build', 'node_modules', '__pycache__', '.git', '.cache'}
 CODE = ('.h', '.cc')
 LENGTH_MAX = 600
+
+# Who may ask what time it is. All that measures asks the monotonic clock (MonotonicTime, or
+# std::chrono::steady_clock in client/).
+WALL_CLOCK = re.compile(r'absl::Now\(|system_clock::now\(|GetCurrentTimeNanos|\bwait_until\(|'
+                        r'AwaitWithDeadline|WaitWithDeadline|GPR_CLOCK_REALTIME|CLOCK_REALTIME|'
+                        r'\bgettimeofday\(|\btime\((nullptr|NULL|0)\)')
+WALL_CLOCK_READERS = {
+    'lib/base/clock.cc',  # Clock::Now(), from which the times of records come
+    'lib/base/mutex.h',  # what the thread sanitizer knows; see there
+    'client/cairnctl/show.h',  # "2 hours ago"
+}
 
 # What the files of a folder of lib/ may include, besides the folder itself.
 BELOW = {
@@ -144,6 +156,17 @@ def check_length(tree):
         length = len(tree.lines(path))
         if length > LENGTH_MAX:
             yield path, LENGTH_MAX + 1, f'has {length} lines; {LENGTH_MAX} are the most'
+
+
+def check_clocks(tree):
+    for path in tree.code():
+        if not path.startswith(('lib/', 'server/', 'client/')) or path in WALL_CLOCK_READERS:
+            continue
+        for number, line in enumerate(tree.lines(path), 1):
+            match = WALL_CLOCK.search(line.split('//')[0])
+            if match:
+                yield path, number, (f'{match.group(0)}: the wall clock may be set at any time; '
+                                     'measure with MonotonicTime, record with Clock::Now()')
 
 
 def check_marks(tree):

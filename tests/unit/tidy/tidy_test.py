@@ -84,6 +84,19 @@ class TidyTest(unittest.TestCase):
         self.put('lib/os/file.cc', '\n' * 601)
         self.assertEqual(self.found('length'), [('lib/os/file.cc', 601)])
 
+    def test_a_look_at_the_wall_clock_is_found(self):
+        self.put('lib/base/clock.cc', 'absl::Time now = absl::Now();\n')
+        self.put('tests/unit/os/a.cc', 'absl::Time now = absl::Now();\n')
+        self.assertEqual(self.found('clocks'), [])
+        for number, line in enumerate((
+                'absl::Time end = absl::Now() + limit;', 'std::chrono::system_clock::now();',
+                'changed.wait_until(lock, end);', 'clock_gettime(CLOCK_REALTIME, &now);',
+                'gpr_now(GPR_CLOCK_REALTIME);', 'time(nullptr);')):
+            path = f'{("lib/os", "server", "client/cairn/client")[number % 3]}/a.cc'
+            self.put(path, f'// No absl::Now() here.\n{line}\n')
+            self.assertEqual(self.found('clocks'), [(path, 2)], line)
+            self.put(path, 'steady_clock::now(); gpr_now(GPR_CLOCK_MONOTONIC);\n')
+
     def test_a_mark_is_found(self):
         self.put('server/a.cc', '\n// TO' 'DO: more\n')
         self.assertEqual(self.found('marks'), [('server/a.cc', 2)])

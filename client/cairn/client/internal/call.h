@@ -2,6 +2,7 @@
 #ifndef CAIRN_CLIENT_INTERNAL_CALL_H_
 #define CAIRN_CLIENT_INTERNAL_CALL_H_
 
+#include <grpc/support/time.h>
 #include <grpcpp/client_context.h>
 
 #include <chrono>
@@ -21,9 +22,14 @@ using Clock = std::chrono::steady_clock;
 // How long until then; zero when it is past.
 std::chrono::milliseconds TimeLeft(Clock::time_point until);
 
-// gRPC's deadlines are of the system clock.
+// For gRPC, which would take a time of the C++ library as one of the wall clock, which may be set.
+inline gpr_timespec DeadlineIn(std::chrono::milliseconds left) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_millis(left.count(), GPR_TIMESPAN));
+}
+
 inline void SetDeadline(grpc::ClientContext* context, Clock::time_point until) {
-  context->set_deadline(std::chrono::system_clock::now() + TimeLeft(until));
+  context->set_deadline(DeadlineIn(TimeLeft(until)));
 }
 
 // Sleeps; false when `stop` was requested first.

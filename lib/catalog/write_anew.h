@@ -1,0 +1,36 @@
+// A whole catalog written into a fresh database file: at its creation, and when the old file is not
+// to be trusted any more.
+#ifndef CAIRN_LIB_CATALOG_WRITE_ANEW_H_
+#define CAIRN_LIB_CATALOG_WRITE_ANEW_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/catalog/catalog_files.h"
+#include "lib/catalog/memory_index.h"
+#include "lib/catalog/seal.h"
+#include "lib/catalog/sqlite_database.h"
+
+namespace cairn {
+
+struct WholeCatalog {
+  Seal seal;
+  Changes records;             // what is in memory, puts alone
+  std::vector<Changes> added;  // transactions on top of that
+  // Where the ended operations are that are not in memory; null: there are none. Those that cannot be
+  // read there are told in the log, and are lost.
+  SqliteDatabase* old = nullptr;
+};
+
+// Puts it in the place of what is there, durably; what is there must not be written meanwhile. Gives
+// the seal of the new one, with one commit more. After an error nothing has changed, or it may have
+// (CatalogFiles::Replace).
+absl::StatusOr<Seal> WriteAnew(const CatalogFiles& files, const WholeCatalog& whole);
+
+// An empty one, with an id of its own.
+absl::Status CreateCatalog(const CatalogFiles& files);
+
+}  // namespace cairn
+
+#endif  // CAIRN_LIB_CATALOG_WRITE_ANEW_H_
