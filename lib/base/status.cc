@@ -65,7 +65,6 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kInterrupted, "INTERRUPTED", kAborted},
     ReasonEntry{Reason::kShareUnavailable, "SHARE_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kShareReplaced, "SHARE_REPLACED", kUnavailable},
-    ReasonEntry{Reason::kCatalogOlder, "CATALOG_OLDER", kUnavailable},
     ReasonEntry{Reason::kHypervisorUnavailable, "HYPERVISOR_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kPoolUnavailable, "POOL_UNAVAILABLE", kUnavailable},
     ReasonEntry{Reason::kCatalogUnavailable, "CATALOG_UNAVAILABLE", kUnavailable},

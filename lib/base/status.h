@@ -67,7 +67,6 @@ enum class Reason {
   kInterrupted,            // ABORTED: the server stopped and this cannot be resumed
   kShareUnavailable,       // UNAVAILABLE; metadata: share, since
   kShareReplaced,          // UNAVAILABLE: another one lies there; metadata: share, expected, found
-  kCatalogOlder,           // UNAVAILABLE: the share has seen a later state of the catalog
   kHypervisorUnavailable,  // UNAVAILABLE; metadata: address
   kPoolUnavailable,        // UNAVAILABLE: no share of the pool can be used
   kCatalogUnavailable,     // UNAVAILABLE; metadata: since: the server's records are read only
