@@ -48,6 +48,8 @@ constexpr Hint kHints[] = {
     {"SHARE_OWNED", "another server works on that share: {owner}"},
     {"OPERATION_NOT_CANCELLABLE", "wait for its end: cairnctl operation wait {operation}"},
     {"OPERATION_NOT_PARKED", "see what it does: cairnctl operation show {operation}"},
+    {"CATALOG_OLDER",
+     "restore the newer catalog (nothing was overwritten); of a whole share: cairnctl pool show"},
     {"TOOL_MISSING", "on the server: apt-get install {package}"},
     {"PATH_FORBIDDEN", "put the image into one of the directories that the configuration allows"},
     {"NO_SPACE", "see what there is: cairnctl pool show"},
@@ -60,9 +62,6 @@ constexpr Hint kHints[] = {
     {"SHARE_UNAVAILABLE", "it is tried again by itself; its state: cairnctl pool show"},
     {"SHARE_REPLACED",
      "bring the right share back, or take what lies there: cairnctl pool accept {share}"},
-    {"CATALOG_OLDER",
-     "restore the server's newer catalog, or take the share as it is: cairnctl pool accept "
-     "{share}"},
     {"POOL_UNAVAILABLE", "the state of its shares: cairnctl pool show {pool}"},
     {"CATALOG_UNAVAILABLE",
      "look at the disk with the server's state_path; it is tried again by itself"},

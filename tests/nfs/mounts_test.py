@@ -118,13 +118,27 @@ class MountsTest(nfs.NfsTest):
     def test_what_a_server_can_do_is_found_out(self):
         present, absent = pool_pb2.SUPPORT_PRESENT, pool_pb2.SUPPORT_ABSENT
         v3 = os.environ['CAIRN_NFS_V3_REFLINK']
-        self.serve(REFLINK, PLAIN, f'{v3} -o vers=3,nolock', options='vers=4.2')
-        for address, clone, rest in ((REFLINK, present, present), (PLAIN, absent, present),
-                                     (v3, absent, absent)):
-            # The lock that the version 4 mount of the same export has is not seen without locks.
-            can = self.wait_for_state(address, ONLINE, PROBED).capabilities
-            self.assertEqual((can.clone, can.copy, can.allocate, can.seek),
-                             (clone, rest, rest, rest), address)
+        # One export by two versions is one share: one after the other.
+        for lines, shares in (((REFLINK, PLAIN), ((REFLINK, present, present),
+                                                  (PLAIN, absent, present))),
+                              ((f'{v3} -o vers=3,nolock',), ((v3, absent, absent),))):
+            server = self.serve(*lines, options='vers=4.2')
+            for address, clone, rest in shares:
+                can = self.wait_for_state(address, ONLINE, PROBED).capabilities
+                self.assertEqual((can.clone, can.copy, can.allocate, can.seek),
+                                 (clone, rest, rest, rest), address)
+            server.stop()
+
+    def test_one_export_under_two_addresses_serves_once(self):
+        v3 = os.environ['CAIRN_NFS_V3_REFLINK']
+        self.serve(REFLINK, f'{v3} -o vers=3,nolock', options='vers=4.2')
+        # No lock keeps them apart: the identity on it does, at the next probe at the latest.
+        nfs.wait_for(lambda: {self.share(REFLINK).state, self.share(v3).state} == {
+            ONLINE, pool_pb2.SHARE_STATE_UNREACHABLE}, 'one serves', PROBED)
+        share, other = self.share(REFLINK), self.share(v3)
+        if share.state == ONLINE:
+            share, other = other, share
+        self.assertIn(other.address, share.last_error)
 
     def test_the_shares_file_is_read_again(self):
         server = self.serve(REFLINK, options='vers=4.2')

@@ -190,6 +190,24 @@ TEST_F(ReplacedShareTest, RestartsAndCrashesAreNoOlderCatalog) {
   }
 }
 
+TEST_F(ReplacedShareTest, AShareThatIsNoLongerListedIsForgotten) {
+  ASSERT_NE(engine_->records().FindShare(engine_.address(1)), nullptr);
+  testing::WriteFile(engine_.dir().File("shares"), engine_.address(0) + "\n");
+  const absl::Time until = absl::Now() + absl::Seconds(60);
+  while (engine_->records().FindShare(engine_.address(1)) != nullptr && absl::Now() < until) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_EQ(engine_->records().FindShare(engine_.address(1)), nullptr);
+  EXPECT_NE(engine_->records().FindShare(engine_.address(0)), nullptr);
+  // Whatever lies there when it is listed again is the share.
+  fs::remove_all(engine_.directory(1));
+  fs::create_directory(engine_.directory(1));
+  testing::WriteFile(engine_.dir().File("shares"),
+                     engine_.address(0) + "\n" + engine_.address(1) + "\n");
+  while (Pool().shares.size() < 2 && absl::Now() < until) absl::SleepFor(absl::Milliseconds(5));
+  AwaitState(1, ShareState::kOnline);
+}
+
 TEST_F(ReplacedShareTest, TheRoomOfOneFileSystemCountsOnce) {
   const PoolStatus pool = Pool();
   EXPECT_EQ(pool.total_bytes, pool.shares.at(0).share.status.capacity.total_bytes);

@@ -568,51 +568,5 @@ TEST_F(PoolTest, PlacingWhileReloadingAndProbing) {
   EXPECT_THAT(pool_->shares(), SizeIs(2));
 }
 
-// ---- two shares on one file system
-
-TEST_F(PoolTest, TheRoomOfOneFileSystemCountsOnce) {
-  MakeOnlinePool({{"a", 1000, 800, 100}, {"b", 1000, 800, 50}, {"c", 500, 400, 0}});
-  EXPECT_EQ(pool_->capacity().total_bytes, 2500);
-  EXPECT_THAT(pool_->Statuses()[0].same_file_system, IsEmpty());
-  for (const char* name : {"a", "b"}) {
-    files_.SetSpace(dir_.File(name), {.total_bytes = 1000, .available_bytes = 800}, 7);
-  }
-  ProbeAll();
-  const ShareCapacity sum = pool_->capacity();
-  EXPECT_EQ(sum.total_bytes, 1500);
-  EXPECT_EQ(sum.available_bytes, 1200);
-  EXPECT_EQ(sum.allocated_bytes, 150);
-  EXPECT_THAT(pool_->Statuses()[0].same_file_system, ElementsAre(Address("b")));
-  EXPECT_THAT(pool_->Statuses()[1].same_file_system, ElementsAre(Address("a")));
-  EXPECT_THAT(pool_->Statuses()[2].same_file_system, IsEmpty());
-}
-
-TEST_F(PoolTest, ThePromisesOfOneFileSystemAreThoseOfAllItsShares) {
-  options_.max_over_subscription_ratio = 1;
-  MakeOnlinePool({{"a", 1000, 1000, 500}, {"b", 1000, 1000, 300}});
-  ASSERT_OK_AND_ASSIGN(Pool::Choice alone, Place(400, 0, Address("b")));
-  alone.reservation.Release();
-  for (const char* name : {"a", "b"}) {
-    files_.SetSpace(dir_.File(name), {.total_bytes = 1000, .available_bytes = 1000}, 7);
-  }
-  ProbeAll();
-  EXPECT_THAT(Place(400, 0, Address("b")), HasReasonOf(Reason::kNoEligibleShare));
-  ASSERT_OK_AND_ASSIGN(Pool::Choice left, Place(150));
-  EXPECT_EQ(left.share, Find("b"));  // where least is allocated, as before
-  EXPECT_THAT(Place(100), HasReasonOf(Reason::kNoEligibleShare));
-}
-
-TEST_F(PoolTest, RoomThatIsHeldOnOneShareIsNotThereForItsNeighbour) {
-  MakeOnlinePool({{"a", 1000, 600, 0}, {"b", 1000, 600, 0}});
-  for (const char* name : {"a", "b"}) {
-    files_.SetSpace(dir_.File(name), {.total_bytes = 1000, .available_bytes = 600}, 7);
-  }
-  ProbeAll();
-  ASSERT_OK_AND_ASSIGN(Pool::Choice held, Place(500, 500, Address("a")));
-  EXPECT_THAT(Place(200, 200, Address("b")), HasReasonOf(Reason::kNoEligibleShare));
-  held.reservation.Release();
-  EXPECT_OK(Place(200, 200, Address("b")));
-}
-
 }  // namespace
 }  // namespace cairn
