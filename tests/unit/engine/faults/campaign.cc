@@ -19,7 +19,7 @@
 namespace cairn::testing {
 namespace {
 
-constexpr absl::Duration kEndLimit = absl::Seconds(20);
+constexpr absl::Duration kEndLimit = absl::Minutes(2);
 constexpr absl::Duration kLook = absl::Microseconds(200);
 constexpr std::array<std::string_view, 9> kModeNames = {"once",   "twice",       "answer-lost",
                                                         "while",  "restart",     "restart-again",

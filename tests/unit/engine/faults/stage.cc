@@ -95,7 +95,7 @@ std::vector<std::string> Stage::Files(bool temporary) {
   for (size_t share = 0; share < engine_->directories().size(); ++share) {
     for (const auto& entry : std::filesystem::directory_iterator(engine_->directory(share))) {
       const std::string name = entry.path().filename();
-      if (name == kOwnerDirectory || OperationOfTemporary(name).empty() == temporary) continue;
+      if (name == kPrivateDirectory || OperationOfTemporary(name).empty() == temporary) continue;
       const auto stat = FileSystem::Posix()->Stat(entry.path());
       if (!stat.ok()) continue;
       found.push_back(fmt::format("file {} of share {} mode {:o}", name, share, stat->mode));
