@@ -24,34 +24,34 @@ namespace cairn {
 // Why something was refused or failed. The names are part of the public contract
 // (ErrorInfo.reason): never renamed, only added to. The canonical code of each stands beside it.
 enum class Reason {
-  kInternal,                 // INTERNAL
-  kInvalidField,             // INVALID_ARGUMENT; metadata: field
-  kInvalidFilter,            // INVALID_ARGUMENT
-  kInvalidPageToken,         // INVALID_ARGUMENT
-  kChecksumMismatch,         // INVALID_ARGUMENT
-  kVolumeNotFound,           // NOT_FOUND
-  kSnapshotNotFound,         // NOT_FOUND
-  kAttachmentNotFound,       // NOT_FOUND
-  kOperationNotFound,        // NOT_FOUND
-  kPoolNotFound,             // NOT_FOUND
-  kShareNotFound,            // NOT_FOUND
-  kFileNotFound,             // NOT_FOUND
-  kVolumeExists,             // ALREADY_EXISTS
-  kSnapshotExists,           // ALREADY_EXISTS
-  kFileExists,               // ALREADY_EXISTS
-  kRequestIdReused,          // ALREADY_EXISTS: same request_id, another request
-  kVolumeState,              // FAILED_PRECONDITION; metadata: state, operation
-  kSnapshotState,            // FAILED_PRECONDITION
-  kVolumeInUse,              // FAILED_PRECONDITION; metadata: attachment, instance
-  kVolumeHasSnapshots,       // FAILED_PRECONDITION; metadata: snapshots
-  kSnapshotNotNewest,        // FAILED_PRECONDITION; metadata: newer
-  kCatalogOlder,             // FAILED_PRECONDITION: the share knows of changes that the catalog lacks
-  kSnapshotsDisabled,        // FAILED_PRECONDITION
-  kBackingFileShared,        // FAILED_PRECONDITION: another file also uses it
-  kImageUnsafe,              // FAILED_PRECONDITION: points outside its chain, or is no plain file
-  kImageMismatch,            // FAILED_PRECONDITION: format or size is not the recorded one
-  kShareNotWritable,         // FAILED_PRECONDITION
-  kShareOwned,               // FAILED_PRECONDITION: another server owns it
+  kInternal,            // INTERNAL
+  kInvalidField,        // INVALID_ARGUMENT; metadata: field
+  kInvalidFilter,       // INVALID_ARGUMENT
+  kInvalidPageToken,    // INVALID_ARGUMENT
+  kChecksumMismatch,    // INVALID_ARGUMENT
+  kVolumeNotFound,      // NOT_FOUND
+  kSnapshotNotFound,    // NOT_FOUND
+  kAttachmentNotFound,  // NOT_FOUND
+  kOperationNotFound,   // NOT_FOUND
+  kPoolNotFound,        // NOT_FOUND
+  kShareNotFound,       // NOT_FOUND
+  kFileNotFound,        // NOT_FOUND
+  kVolumeExists,        // ALREADY_EXISTS
+  kSnapshotExists,      // ALREADY_EXISTS
+  kFileExists,          // ALREADY_EXISTS
+  kRequestIdReused,     // ALREADY_EXISTS: same request_id, another request
+  kVolumeState,         // FAILED_PRECONDITION; metadata: state, operation
+  kSnapshotState,       // FAILED_PRECONDITION
+  kVolumeInUse,         // FAILED_PRECONDITION; metadata: attachment, instance
+  kVolumeHasSnapshots,  // FAILED_PRECONDITION; metadata: snapshots
+  kSnapshotNotNewest,   // FAILED_PRECONDITION; metadata: newer
+  kCatalogOlder,        // FAILED_PRECONDITION: the share knows of changes that the catalog lacks
+  kSnapshotsDisabled,   // FAILED_PRECONDITION
+  kBackingFileShared,   // FAILED_PRECONDITION: another file also uses it
+  kImageUnsafe,         // FAILED_PRECONDITION: points outside its chain, or is no plain file
+  kImageMismatch,       // FAILED_PRECONDITION: format or size is not the recorded one
+  kShareNotWritable,    // FAILED_PRECONDITION
+  kShareOwned,          // FAILED_PRECONDITION: another server owns it
   kOperationNotCancellable,  // FAILED_PRECONDITION
   kOperationNotWaiting,      // FAILED_PRECONDITION: no consumer's answer is awaited
   kOperationNotParked,       // FAILED_PRECONDITION: nothing is in its way
