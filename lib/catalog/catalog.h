@@ -90,7 +90,8 @@ class Catalog {
   virtual std::vector<SharePtr> Shares() const = 0;
   // The snapshots of a volume, oldest first.
   virtual std::vector<SnapshotPtr> SnapshotsOf(const std::string& volume_id) const = 0;
-  // Operations that have not ended, oldest first: what start-up takes up.
+  // Operations that have not ended, oldest first: what start-up takes up. Not those of a volume that is
+  // stopped, as a record of it cannot be read (damage.h).
   virtual std::vector<OperationPtr> UnfinishedOperations() const = 0;
 
   // Pages keyed on the last item, so that they survive changes in between: what stays is seen
@@ -132,11 +133,17 @@ struct SqliteCatalogOptions {
   int changes_kept = 10'000;  // for watchers
   // When what may be durable later is brought to the disk, if nothing else has been.
   absl::Duration later = absl::Milliseconds(100);
+  // How long after a failed write the catalog is written anew for the first time; the pauses grow. Not
+  // at once: a disk that has no room behind its file system, as a thin one, is easily lost by more.
+  absl::Duration write_anew_after = absl::Seconds(1);
   // The log's length from the first, where there is room (write_ahead_log.h).
   int64_t log_bytes = 14 << 20;
 };
 // Opens or creates the database (with a write-ahead log that is synced at each commit) and loads what
 // is to be in memory. An older schema is brought up to date; a newer one is FAILED_PRECONDITION.
+// Not of a catalog that lacks what was durable: IO_ERROR (DATA_LOSS) when it is damaged,
+// FAILED_PRECONDITION when it is missing, or older than the mark beside it (catalog_mark.h). A record
+// that cannot be read stops its volume alone.
 absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOptions& options);
 
 }  // namespace cairn

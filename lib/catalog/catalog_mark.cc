@@ -28,7 +28,7 @@ std::string Encode(const MarkContent& content) {
 }
 
 // The value of the line that begins with `name`; the lines come in their order.
-std::string Take(std::string_view name, std::string_view* text) {
+std::string TakeLine(std::string_view name, std::string_view* text) {
   const size_t end = text->find('\n');
   if (end == std::string_view::npos || !text->starts_with(name)) return "";
   const std::string value(text->substr(name.size(), end - name.size()));
@@ -45,12 +45,12 @@ absl::StatusOr<std::optional<MarkContent>> ReadMark(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string whole, ReadWholeFile(files, path, kBytes));
   std::string_view rest = whole;
   MarkContent content;
-  Take(kTitle, &rest);
-  content.id = Take("id ", &rest);
-  content.timeline = Take("timeline ", &rest);
-  content.commits = std::strtoll(Take("commits ", &rest).c_str(), nullptr, 10);
-  content.chain = std::strtoull(Take("chain ", &rest).c_str(), nullptr, 16);
-  if (Take("state ", &rest) == "closed") content.state = MarkContent::State::kClosed;
+  TakeLine(kTitle, &rest);
+  content.id = TakeLine("id ", &rest);
+  content.timeline = TakeLine("timeline ", &rest);
+  content.commits = std::strtoll(TakeLine("commits ", &rest).c_str(), nullptr, 10);
+  content.chain = std::strtoull(TakeLine("chain ", &rest).c_str(), nullptr, 16);
+  if (TakeLine("state ", &rest) == "closed") content.state = MarkContent::State::kClosed;
   // Whatever was read: it is right when it would be written so.
   if (Encode(content) == whole) return content;
   return Error(Reason::kIoError,

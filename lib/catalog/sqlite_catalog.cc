@@ -16,7 +16,7 @@
 #include <thread>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
@@ -24,6 +24,7 @@
 #include "lib/catalog/catalog_files.h"
 #include "lib/catalog/catalog_mark.h"
 #include "lib/catalog/commit_outcome.h"
+#include "lib/catalog/damage.h"
 #include "lib/catalog/listing.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/operations.h"
@@ -39,9 +40,8 @@ namespace {
 // Bounds how long the first of a batch waits for the last.
 constexpr size_t kBatchMax = 1000;
 constexpr int kWriterNice = -10;
-// Between two tries to write the catalog anew.
-constexpr std::chrono::milliseconds kPauseMin(250);
-constexpr std::chrono::milliseconds kPauseMax(30'000);
+// Between two tries to write the catalog anew, at most.
+constexpr std::chrono::nanoseconds kPauseMax = std::chrono::seconds(60);
 
 struct Parts {
   std::unique_ptr<ProcessLock> lock;
@@ -49,19 +49,22 @@ struct Parts {
   std::unique_ptr<CatalogMark> mark;
   std::unique_ptr<SqliteStore> store;
   std::unique_ptr<MemoryIndex> index;
+  std::unique_ptr<Damage> damage;
   std::unique_ptr<StoredOperations> look_ups, lists;
 };
 
 class SqliteCatalog : public Catalog {
  public:
-  SqliteCatalog(const std::string& path, const WriteAheadLog::Options& log, Parts parts)
-      : files_(path),
+  SqliteCatalog(const SqliteCatalogOptions& options, const WriteAheadLog::Options& log, Parts parts)
+      : files_(options.path),
+        pause_(absl::ToChronoNanoseconds(options.write_anew_after)),
         log_(log),
         lock_(std::move(parts.lock)),
         requests_(std::move(parts.requests)),
         mark_(std::move(parts.mark)),
         store_(std::move(parts.store)),
         index_(std::move(parts.index)),
+        damage_(std::move(parts.damage)),
         look_ups_(std::move(parts.look_ups)),
         lists_(std::move(parts.lists)),
         operations_(index_.get(), look_ups_.get(), lists_.get()),
@@ -152,7 +155,9 @@ class SqliteCatalog : public Catalog {
     return index_->SnapshotsOf(volume_id);
   }
   std::vector<OperationPtr> UnfinishedOperations() const override {
-    return index_->UnfinishedOperations();
+    std::vector<OperationPtr> operations = index_->UnfinishedOperations();
+    std::erase_if(operations, [this](const OperationPtr& each) { return damage_->Holds(*each); });
+    return operations;
   }
   absl::StatusOr<Page<VolumePtr>> ListVolumes(const ListQuery& query) const override {
     return cairn::ListVolumes(*index_, query);
@@ -209,7 +214,7 @@ class SqliteCatalog : public Catalog {
   struct Trouble {
     absl::Status told;
     Steady::time_point next_try;
-    std::chrono::milliseconds pause = kPauseMin;
+    std::chrono::nanoseconds pause;
   };
   struct Work {
     enum class Kind { kCommit, kRefuse, kWriteAnew, kAnswerDoubts, kEnd };
@@ -297,7 +302,7 @@ class SqliteCatalog : public Catalog {
   void Stage(Batch* batch) {
     // On the writer's own connection, whose pages are at hand.
     const Operations operations(index_.get(), store_->operations(), store_->operations());
-    Staging staging(index_.get(), &operations);
+    Staging staging(index_.get(), &operations, damage_.get());
     for (size_t i = 0; i < batch->pending.size(); ++i) {
       Pending& pending = batch->pending[i];
       auto changes = staging.Stage(std::move(pending.transaction));
@@ -356,7 +361,8 @@ class SqliteCatalog : public Catalog {
     MutexLock lock(&mutex_);
     if (trouble_.has_value()) return;
     spdlog::error("the catalog is read only until it was written anew: {}", Describe(why));
-    const std::string since = absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone());
+    const std::string since =
+        absl::FormatTime(absl::RFC3339_sec, Clock::System()->Now(), absl::UTCTimeZone());
     trouble_.emplace();
     trouble_->told =
         Error(Reason::kCatalogUnavailable,
@@ -365,7 +371,8 @@ class SqliteCatalog : public Catalog {
                   "which is tried again and again: {}",
                   since, ToStd(why.message())),
               {{"since", since}});
-    trouble_->next_try = Steady::now();
+    trouble_->pause = pause_;
+    trouble_->next_try = Steady::now() + pause_;
     wake_.NotifyOne();
   }
 
@@ -377,8 +384,8 @@ class SqliteCatalog : public Catalog {
     if (absl::Status status = ReplaceStore(); !status.ok()) {
       MutexLock lock(&mutex_);
       spdlog::error("the catalog could not be written anew: {}", Describe(status));
-      trouble_->next_try = Steady::now() + trouble_->pause;
       trouble_->pause = std::min(2 * trouble_->pause, kPauseMax);
+      trouble_->next_try = Steady::now() + trouble_->pause;
       if (stopping_) doubts_wait_ = false;
       return;
     }
@@ -397,6 +404,7 @@ class SqliteCatalog : public Catalog {
     whole.seal = store_->seal();
     whole.records = index_->Everything();
     whole.added = in_doubt_.accepted;
+    whole.damage = damage_.get();
     whole.old = store_->database();
     ASSIGN_OR_RETURN(const Seal seal, WriteAnew(files_, whole));
     ASSIGN_OR_RETURN(auto store, SqliteStore::Open(files_.path(), log_, requests_.get()));
@@ -430,12 +438,14 @@ class SqliteCatalog : public Catalog {
   }
 
   const CatalogFiles files_;
+  const std::chrono::nanoseconds pause_;
   const WriteAheadLog::Options log_;
   const std::unique_ptr<ProcessLock> lock_;  // early, so that it is given back late
   const std::unique_ptr<KnownRequests> requests_;
   const std::unique_ptr<CatalogMark> mark_;
   std::unique_ptr<SqliteStore> store_;  // used by whoever has set writing_
   const std::unique_ptr<MemoryIndex> index_;
+  const std::unique_ptr<const Damage> damage_;
   const std::unique_ptr<StoredOperations> look_ups_, lists_;
   const Operations operations_;
   const std::string id_;
@@ -496,7 +506,8 @@ absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOp
   ASSIGN_OR_RETURN(const std::optional<MarkContent> mark, ReadMark(files.mark()));
   ASSIGN_OR_RETURN(parts.store, OpenStore(files, mark, log, parts.requests.get()));
   parts.index = std::make_unique<MemoryIndex>(options.changes_kept);
-  RETURN_IF_ERROR(parts.store->LoadInto(parts.index.get()));
+  parts.damage = std::make_unique<Damage>();
+  RETURN_IF_ERROR(parts.store->LoadInto(parts.index.get(), parts.damage.get()));
   if (mark.has_value()) {
     RETURN_IF_ERROR(CheckAgainstMark(options.path, parts.store->seal(), *mark));
   } else {
@@ -505,7 +516,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOp
   ASSIGN_OR_RETURN(parts.mark, CatalogMark::Begin(files.mark(), parts.store->seal()));
   ASSIGN_OR_RETURN(parts.look_ups, StoredOperations::Open(options.path, parts.requests.get()));
   ASSIGN_OR_RETURN(parts.lists, StoredOperations::Open(options.path, parts.requests.get()));
-  return std::make_unique<SqliteCatalog>(options.path, log, std::move(parts));
+  return std::make_unique<SqliteCatalog>(options, log, std::move(parts));
 }
 
 }  // namespace cairn

@@ -12,6 +12,7 @@
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/catalog/index_check.h"
 #include "lib/catalog/record_json.h"
 #include "lib/catalog/sqlite_schema.h"
 #include "lib/catalog/stored_record.h"
@@ -96,17 +97,20 @@ absl::Status SqliteStore::PrepareStatements() {
   return absl::OkStatus();
 }
 
-absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
+absl::Status SqliteStore::LoadInto(MemoryIndex* index, Damage* damage) {
   ASSIGN_OR_RETURN(seal_, ReadSeal());
+  // Meanwhile, as it takes as long as all else.
+  std::future<absl::Status> indexes = std::async(std::launch::async, CheckIndexes, path_);
   Changes loaded;
   uint64_t digest = 0;
   RETURN_IF_ERROR(
-      LoadTable("volumes", RecordKind::kVolume, VolumeFromJson, &loaded.volumes, &digest));
+      LoadTable("volumes", RecordKind::kVolume, VolumeFromJson, &loaded.volumes, damage, &digest));
+  RETURN_IF_ERROR(LoadTable("snapshots", RecordKind::kSnapshot, SnapshotFromJson, &loaded.snapshots,
+                            damage, &digest));
+  RETURN_IF_ERROR(LoadTable("journal", RecordKind::kOperation, OperationFromJson,
+                            &loaded.operations, damage, &digest));
   RETURN_IF_ERROR(
-      LoadTable("snapshots", RecordKind::kSnapshot, SnapshotFromJson, &loaded.snapshots, &digest));
-  RETURN_IF_ERROR(
-      LoadTable("journal", RecordKind::kOperation, OperationFromJson, &loaded.operations, &digest));
-  RETURN_IF_ERROR(LoadTable("shares", RecordKind::kShare, ShareFromJson, &loaded.shares, &digest));
+      LoadTable("shares", RecordKind::kShare, ShareFromJson, &loaded.shares, nullptr, &digest));
   ASSIGN_OR_RETURN(const uint64_t ended, LoadEnded());
   if (digest + ended != seal_.digest) {
     return Error(Reason::kIoError,
@@ -115,6 +119,8 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index) {
                              path_, seal_.commits),
                  {{"file", path_}});
   }
+  RETURN_IF_ERROR(indexes.get());
+  damage->Stop(&loaded);
   RETURN_IF_ERROR(CheckRevisions(loaded));
   // After a crash: those that were given out last may be lost, and must not be given out again.
   loaded_revision_ = seal_.revision;
@@ -173,19 +179,32 @@ absl::StatusOr<Seal> SqliteStore::ReadSeal() {
                {{"file", path_}, {"table", "seal"}});
 }
 
-// What they add to the digest. Their contents are verified when they are asked for.
+// What they add to the digest. One that cannot be read is told again when it is asked for.
 absl::StatusOr<uint64_t> SqliteStore::LoadEnded() {
   ASSIGN_OR_RETURN(SqliteStatement select,
-                   database_.Prepare("SELECT id, revision, request_id FROM operations"));
+                   database_.Prepare("SELECT id, revision, body, created, volume_id, request_id, "
+                                     "checksum FROM operations"));
   uint64_t digest = 0;
+  int64_t unreadable = 0;
   for (;;) {
     ASSIGN_OR_RETURN(const bool more, select.Step());
-    if (!more) return digest;
-    digest += DigestOf(RecordKind::kOperation, select.Text(0), select.Number(1));
-    if (const std::string_view request_id = select.Text(2); !request_id.empty()) {
-      requests_.Add(request_id);
-    }
+    if (!more) break;
+    const std::string_view id = select.Text(0);
+    const std::string_view request_id = select.Text(5);
+    digest += DigestOf(RecordKind::kOperation, id, select.Number(1));
+    if (!request_id.empty()) requests_.Add(request_id);
+    Checksum checksum = RowChecksum(RecordKind::kOperation, id, select.Number(1), select.Text(2));
+    checksum.Add(select.Text(3)).Add(select.Text(4)).Add(request_id);
+    if (checksum.value() == static_cast<uint64_t>(select.Number(6))) continue;
+    constexpr int64_t kToldMax = 10;
+    if (++unreadable > kToldMax) continue;
+    spdlog::error("{}: operation {}, which has ended, cannot be read: it is not as it was written",
+                  path_, id);
   }
+  if (unreadable > 0) {
+    spdlog::error("{}: {} operations that have ended cannot be read", path_, unreadable);
+  }
+  return digest;
 }
 
 // A counter behind its records would give out revisions a second time.
@@ -210,27 +229,37 @@ absl::Status SqliteStore::CheckRevisions(const Changes& loaded) {
 // processors, while this one reads on.
 template <typename Decode, typename Ptr>
 absl::Status SqliteStore::LoadTable(const char* name, RecordKind kind, const Decode& decode,
-                                    std::vector<Ptr>* out, uint64_t* digest) {
+                                    std::vector<Ptr>* out, Damage* damage, uint64_t* digest) {
   ASSIGN_OR_RETURN(
       SqliteStatement select,
       database_.Prepare(fmt::format("SELECT id, revision, body, checksum FROM {}", name)));
-  using Piece = absl::StatusOr<std::vector<Ptr>>;
-  auto decode_piece = [&, name](const std::vector<StoredRow>& rows) -> Piece {
+  struct Piece {
     std::vector<Ptr> records;
-    records.reserve(rows.size());
-    for (const StoredRow& row : rows) {
-      ASSIGN_OR_RETURN(Ptr record, RecordFrom(path_, name, row, decode));
-      records.push_back(std::move(record));
+    std::vector<std::pair<StoredRow, absl::Status>> unreadable;
+  };
+  auto decode_piece = [&, name](std::vector<StoredRow> rows) -> Piece {
+    Piece piece;
+    piece.records.reserve(rows.size());
+    for (StoredRow& row : rows) {
+      auto record = RecordFrom(path_, name, row, decode);
+      if (record.ok()) {
+        piece.records.push_back(*std::move(record));
+      } else {
+        piece.unreadable.emplace_back(std::move(row), record.status());
+      }
     }
-    return records;
+    return piece;
   };
   std::deque<std::future<Piece>> at_work;  // in the order of the rows
   auto take_first = [&]() -> absl::Status {
     Piece piece = at_work.front().get();
     at_work.pop_front();
-    RETURN_IF_ERROR(piece.status());
-    out->insert(out->end(), std::make_move_iterator(piece->begin()),
-                std::make_move_iterator(piece->end()));
+    out->insert(out->end(), std::make_move_iterator(piece.records.begin()),
+                std::make_move_iterator(piece.records.end()));
+    for (auto& [row, why] : piece.unreadable) {
+      if (damage == nullptr) return why;
+      damage->Add(name, kind, std::move(row), why);
+    }
     return absl::OkStatus();
   };
   std::vector<StoredRow> rows;

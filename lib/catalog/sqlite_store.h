@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/catalog/catalog_mark.h"
+#include "lib/catalog/damage.h"
 #include "lib/catalog/known_requests.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/record_tables.h"
@@ -34,10 +35,10 @@ class SqliteStore {
   // So that the next start knows that it has seen every revision; unless it was abandoned.
   ~SqliteStore();
 
-  // Every volume, snapshot and share, and the operations that have not ended. IO_ERROR (DATA_LOSS)
-  // when they are not those of the last commit, or naming the file, the table and the id of a record
-  // that cannot be read.
-  absl::Status LoadInto(MemoryIndex* index);
+  // Every volume, snapshot and share, and the operations that have not ended. What cannot be read goes
+  // to `damage`. IO_ERROR (DATA_LOSS) when they are not those of the last commit, or naming the file,
+  // the table and the address of a share that cannot be read.
+  absl::Status LoadInto(MemoryIndex* index, Damage* damage);
   // Instead of it, for a file that was written from what is in memory.
   void GoOnFrom(const Seal& seal);
 
@@ -87,7 +88,7 @@ class SqliteStore {
   absl::Status CheckRevisions(const Changes& loaded);
   template <typename Decode, typename Ptr>
   absl::Status LoadTable(const char* name, RecordKind kind, const Decode& decode,
-                         std::vector<Ptr>* out, uint64_t* digest);
+                         std::vector<Ptr>* out, Damage* damage, uint64_t* digest);
 
   SqliteDatabase database_;
   const std::string path_;

@@ -45,6 +45,7 @@ class Named {
 }  // namespace
 
 absl::StatusOr<Changes> Staging::Stage(Transaction transaction) {
+  RETURN_IF_ERROR(damage_->Check(transaction));
   RETURN_IF_ERROR(Check(transaction));
   RETURN_IF_ERROR(CheckRequestIds(transaction));
   Changes changes;

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/catalog/checksum.h"
+#include "lib/catalog/damage.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/operations.h"
 
@@ -21,11 +22,12 @@ namespace cairn {
 class Staging {
  public:
   // Not owned; they must outlive this.
-  Staging(const MemoryIndex* index, const Operations* operations)
-      : index_(index), operations_(operations), revision_(index->revision()) {}
+  Staging(const MemoryIndex* index, const Operations* operations, const Damage* damage)
+      : index_(index), operations_(operations), damage_(damage), revision_(index->revision()) {}
 
   // REVISION_MISMATCH when a put's revision is not the present one, or when its request_id already
-  // belongs to another operation; INVALID_FIELD for an empty id or one named twice. Then nothing
+  // belongs to another operation; INVALID_FIELD for an empty id or one named twice; VOLUME_STATE for what
+  // is stopped, as a record of it cannot be read. Then nothing
   // is staged; nor is anything after an error of the store, where older operations are looked up.
   absl::StatusOr<Changes> Stage(Transaction transaction);
 
@@ -49,6 +51,7 @@ class Staging {
 
   const MemoryIndex* const index_;
   const Operations* const operations_;
+  const Damage* const damage_;
   int64_t revision_;
   // By kind: the revision that a key has after what was staged; 0 when it was removed.
   std::unordered_map<std::string, int64_t> staged_[5];

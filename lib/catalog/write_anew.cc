@@ -75,6 +75,11 @@ absl::Status Fill(SqliteDatabase* database, const WholeCatalog& whole, Seal* sea
   ASSIGN_OR_RETURN(auto tables, RecordTables::On(database));
   RETURN_IF_ERROR(database->Execute("BEGIN"));
   RETURN_IF_ERROR(tables->Write(whole.records));
+  if (whole.damage != nullptr) {
+    for (const Damage::Row& each : whole.damage->rows()) {
+      RETURN_IF_ERROR(tables->PutRow(each.table, each.row));
+    }
+  }
   if (whole.old != nullptr) RETURN_IF_ERROR(CopyEnded(*whole.old, tables.get()));
   for (const Changes& changes : whole.added) {
     RETURN_IF_ERROR(tables->Write(changes));

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/catalog/catalog_files.h"
+#include "lib/catalog/damage.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/seal.h"
 #include "lib/catalog/sqlite_database.h"
@@ -16,8 +17,9 @@ namespace cairn {
 
 struct WholeCatalog {
   Seal seal;
-  Changes records;             // what is in memory, puts alone
-  std::vector<Changes> added;  // transactions on top of that
+  Changes records;                 // what is in memory, puts alone
+  std::vector<Changes> added;      // transactions on top of that
+  const Damage* damage = nullptr;  // rows that stay as they are; may be null
   // Where the ended operations are that are not in memory; null: there are none. Those that cannot be
   // read there are told in the log, and are lost.
   SqliteDatabase* old = nullptr;

@@ -9,6 +9,7 @@
 #include "lib/base/strings.h"
 #include "lib/engine/conductor.h"
 #include "lib/engine/journal_request.h"
+#include "lib/image/image_lock.h"
 #include "lib/os/absence.h"
 
 namespace cairn {
@@ -54,8 +55,10 @@ bool Conductor::GoesOn(LiveOperation& op, const absl::Status& error) {
       return true;
     }
   }
-  return op.recovered && op.planned && IsOutage(op, error) &&
-         !HasReason(error, Reason::kHypervisorUnavailable);
+  if (!op.recovered || !op.planned) return false;
+  // A tool of the server that is gone may hold the image until it has ended.
+  if (IsLockedByAnother(error)) return true;
+  return IsOutage(op, error) && !HasReason(error, Reason::kHypervisorUnavailable);
 }
 
 // Whether a plan that only gives new files their names has come so far that the map names them, although

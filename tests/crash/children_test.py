@@ -28,6 +28,7 @@ MIB = 1 << 20
 SIZE = 128 * MIB
 BELOW = SIZE // 4  # of what is above that there is too much for cairnd to merge by itself
 LIMIT = 60  # seconds; no test waits them out
+FAIL_POINT_EXIT_CODE = 42
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
 ENDED = (SUCCEEDED, operation_pb2.OPERATION_STATE_FAILED, operation_pb2.OPERATION_STATE_CANCELLED)
 
@@ -52,13 +53,16 @@ class ChildrenTest(unittest.TestCase):
         self.assertEqual(operation.state, SUCCEEDED, operation)
         return operation
 
-    def io(self, volume_id, *commands):
+    def active(self, volume_id):
         volume = self.volumes.GetVolume(volume_service_pb2.GetVolumeRequest(
             volume_id=volume_id, view=volume_pb2.VOLUME_VIEW_FULL), timeout=LIMIT).volume
+        return os.path.join(self.server.share, volume.active_file)
+
+    def io(self, volume_id, *commands):
         arguments = ['qemu-io', '-f', 'qcow2']
         for command in commands:
             arguments += ['-c', command]
-        result = subprocess.run(arguments + [os.path.join(self.server.share, volume.active_file)],
+        result = subprocess.run(arguments + [self.active(volume_id)],
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                 check=False)
         self.assertEqual(result.returncode, 0, result.stdout)
@@ -152,6 +156,48 @@ class ChildrenTest(unittest.TestCase):
         self.wait(operation)
         self.io(volume, f'read -P 1 0 {BELOW}', f'read -P 2 {BELOW} {SIZE - BELOW}')
         self.assertEqual(self.tools(), [])
+
+    def hold(self, path):
+        """A process that has an image locked, as a tool that hangs would."""
+        socket = os.path.join(self.server.root, 'held')
+        holder = subprocess.Popen(['qemu-nbd', f'--socket={socket}', '--persistent',
+                                   '--format=qcow2', path])
+        self.addCleanup(holder.wait)
+        self.addCleanup(holder.kill)
+        while subprocess.run(['qemu-io', '-f', 'qcow2', '-c', 'quit', path],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             check=False).returncode == 0:
+            self.assertIsNone(holder.poll())
+        return holder
+
+    def test_image_locked_at_start(self):
+        volume, snapshot = self.volume_with_snapshot()
+        request = snapshot_service_pb2.DeleteSnapshotRequest(
+            snapshot_id=snapshot, request_id='once', wait=duration_pb2.Duration())
+        path = self.active(volume)
+        self.server.stop()
+        self.server.start('delete_snapshot.step0=crash')
+        self.connect()
+        self.snapshots.DeleteSnapshot.future(request, timeout=LIMIT).exception()
+        self.assertEqual(self.server.process.wait(LIMIT), FAIL_POINT_EXIT_CODE)
+        holder = self.hold(path)
+        for _ in range(2):
+            self.server.channel.close()
+            self.server.start()
+            self.connect()
+            operation = self.snapshots.DeleteSnapshot(request, timeout=LIMIT).operation
+            self.assertNotIn(self.state_in_a_moment(operation), ENDED)
+            self.server.stop(signal.SIGKILL)
+        self.server.start()
+        self.connect()
+        holder.terminate()
+        self.wait(self.snapshots.DeleteSnapshot(request, timeout=LIMIT).operation)
+        self.io(volume, f'read -P 1 0 {BELOW}', f'read -P 2 {BELOW} {SIZE - BELOW}')
+
+    def state_in_a_moment(self, operation):
+        return self.operations.WaitOperation(operation_service_pb2.WaitOperationRequest(
+            operation_id=operation.id, timeout=duration_pb2.Duration(seconds=3)),
+            timeout=LIMIT).operation.state
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ SqliteCatalogOptions OptionsOf(const std::string& directory) {
   SqliteCatalogOptions options;
   options.path = directory + "/catalog.db";
   options.later = absl::Milliseconds(1);
+  options.write_anew_after = absl::Milliseconds(1);
   options.log_bytes = 0;
   return options;
 }
