@@ -68,7 +68,7 @@ class ShareIdentity {
   std::string found_;  // on the share; empty: none
   std::string settled_;
   std::optional<RevisionMark> mark_;  // on the share
-  bool mark_is_void_ = false;        // it is to be replaced even by an older one
+  bool mark_is_void_ = false;         // it is to be replaced even by an older one
 };
 
 }  // namespace cairn

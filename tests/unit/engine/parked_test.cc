@@ -288,13 +288,23 @@ TEST_F(ParkedTest, ANewerMapIsNotOverwrittenByAnOlderCatalog) {
   QemuWrite(engine_.ActivePath(volume_), FileFormat::kQcow2, 0, kPiece, 5);
   engine_.Stop();
   const std::string before = ObserveDirectory(engine_.directory(0));
-  for (const char* name : {"catalog.db", "catalog.db-wal"}) {
+  for (const char* name : {"catalog.db", "catalog.db-wal", "catalog.db.mark"}) {
     std::filesystem::copy_file(old + "/" + name, engine_.state_path() + "/" + name,
                                std::filesystem::copy_options::overwrite_existing);
   }
   engine_.Start();
   OperationPtr parked = UntilParked(first);
-  EXPECT_THAT(parked->parked, HasReasonOf(Reason::kCatalogOlder));
+  EXPECT_THAT(parked->parked, HasReasonOf(Reason::kCatalogOlder));  // as the share remembers
+  std::promise<absl::Status> accepted;
+  engine_->AcceptShare("", engine_.address(0),
+                       [&](absl::Status status) { accepted.set_value(std::move(status)); });
+  ASSERT_OK(accepted.get_future().get());
+  // As the map says.
+  Until(first, [](const OperationRecord& o) {
+    auto details = GetErrorDetails(o.parked);
+    return details.has_value() && details->reason == Reason::kCatalogOlder &&
+           details->metadata.count("file") != 0;
+  });
   EXPECT_EQ(ObserveDirectory(engine_.directory(0)), before);
   // Nor when it is given up.
   ASSERT_OK(Abandon(first));
