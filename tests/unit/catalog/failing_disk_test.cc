@@ -1,12 +1,14 @@
 // Each system call on a catalog's disk fails, one after the other, and then the power does: what was
 // acknowledged is there, and nothing that was refused.
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 
 #include <cerrno>
 #include <filesystem>
 #include <set>
 
 #include "lib/catalog/commit_outcome.h"
+#include "lib/catalog/memory_index.h"
 #include "tests/unit/catalog/catalog_conformance.h"
 #include "tests/unit/catalog/faulty_disk.h"
 
@@ -171,6 +173,8 @@ class FailingDiskTest : public ::testing::Test {
     EXPECT_OK(catalog);
     if (catalog.ok()) {
       story.Check(**catalog);
+    }
+    if (catalog.ok() && lasting == Lasting::kUntilHealed) {
       const int refused = story.refused();
       CommitSome(catalog->get(), &story);
       EXPECT_EQ(story.refused(), refused) << "the disk is well again";
@@ -182,23 +186,72 @@ class FailingDiskTest : public ::testing::Test {
     return failed;
   }
 
-  TempDir directory_;
-  int directories_ = 0;
-};
-
-TEST_F(FailingDiskTest, EachCallFails) {
-  constexpr int kErrors[] = {EIO, ENOSPC, EDQUOT};
-  for (const Lasting lasting : {Lasting::kOnce, Lasting::kUntilHealed}) {
+  void FailEachCall(Lasting lasting) {
+    constexpr int kErrors[] = {EIO, ENOSPC, EDQUOT};
     int last = 0;
     for (int call = 1; call <= last + 3; ++call) {
       const int error = kErrors[call % 3];
-      SCOPED_TRACE("call " + std::to_string(call) + ", " + strerror(error) +
-                   (lasting == Lasting::kOnce ? ", once" : ", until it is healed"));
+      SCOPED_TRACE("call " + std::to_string(call) + ", " + strerror(error));
       if (RunWith(call, error, lasting)) last = call;
       if (HasFailure()) FAIL() << "it was " << FaultyDisk::Get().failed_call();
     }
     EXPECT_GT(last, 50) << "hardly a call was made";
-    RecordProperty(lasting == Lasting::kOnce ? "once" : "until_healed", last);
+    RecordProperty("calls", last);
+  }
+
+  TempDir directory_;
+  int directories_ = 0;
+};
+
+TEST_F(FailingDiskTest, EachCallFailsOnce) { FailEachCall(Lasting::kOnce); }
+
+TEST_F(FailingDiskTest, EachCallFailsUntilTheDiskIsHealed) { FailEachCall(Lasting::kUntilHealed); }
+
+// More operations than are in memory, and a record that cannot be read: it stays as it is.
+TEST_F(FailingDiskTest, WhatIsNotInMemoryIsWrittenAnewToo) {
+  const std::string directory = NewDirectory();
+  constexpr int kMany = static_cast<int>(MemoryIndex::kEndedKept) + 500;
+  {
+    ASSERT_OK_AND_ASSIGN(auto catalog, OpenSqliteCatalog(OptionsOf(directory)));
+    Transaction transaction = Put(MakeVolume("unreadable"));
+    transaction.put_volumes.push_back(MakeVolume("other"));
+    for (int i = 0; i < kMany; ++i) {
+      OperationRecord operation = MakeOperation("o" + std::to_string(i), "other", i);
+      operation.state = OperationState::kSucceeded;
+      transaction.put_operations.push_back(operation);
+    }
+    ASSERT_OK(catalog->CommitAndWait(transaction));
+  }
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open((directory + "/catalog.db").c_str(), &database), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(database, "UPDATE volumes SET body = '{}' WHERE id = 'unreadable'",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(database);
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_OK_AND_ASSIGN(auto catalog, OpenSqliteCatalog(OptionsOf(directory)));
+    EXPECT_EQ(catalog->FindVolume("unreadable")->state, VolumeState::kError);
+    for (int i = 0; i < kMany; i += 7) {
+      EXPECT_NE(FindOperation(*catalog, "o" + std::to_string(i)), nullptr) << i;
+    }
+    const std::string name = "after" + std::to_string(round);
+    FaultyDisk::Get().Begin(directory, 1, EIO, Lasting::kUntilHealed);
+    catalog->Commit(Put(MakeVolume(name)), nullptr);
+    while (catalog->health().ok()) std::this_thread::yield();
+    EXPECT_THAT(catalog->health(), HasReasonOf(Reason::kCatalogUnavailable));
+    EXPECT_THAT(catalog->CommitAndWait(Put(MakeVolume("refused"))),
+                HasReasonOf(Reason::kCatalogUnavailable));
+    EXPECT_NE(catalog->FindVolume("other"), nullptr) << "reads go on";
+    FaultyDisk::Get().Heal();
+    while (!catalog->health().ok()) std::this_thread::yield();
+    FaultyDisk::Get().End();
+    ASSERT_OK(catalog->CommitAndWait({}));
+    EXPECT_NE(catalog->FindVolume(name), nullptr) << "it was only in doubt";
+    EXPECT_EQ(catalog->FindVolume("refused"), nullptr);
+    EXPECT_EQ(catalog->FindVolume("unreadable")->state, VolumeState::kError);
+    for (int i = 0; i < kMany; i += 7) {
+      EXPECT_NE(FindOperation(*catalog, "o" + std::to_string(i)), nullptr) << i;
+    }
   }
 }
 
