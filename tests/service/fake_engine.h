@@ -37,6 +37,9 @@ class FakeEngine : public Engine {
     done(Nothing());
   }
   void Cancel(const std::string&, OperationCallback done) override { done(Nothing()); }
+  void Abandon(const std::string&, std::string, OperationCallback done) override {
+    done(Nothing());
+  }
   void Report(const std::string&, ConsumerReport, OperationCallback done) override {
     done(Nothing());
   }

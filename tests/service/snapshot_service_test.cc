@@ -205,6 +205,23 @@ TEST_F(OperationServiceTest, CancelOfAnEndedOperationGivesIt) {
   EXPECT_EQ(response.operation().state(), v1::OPERATION_STATE_SUCCEEDED);
 }
 
+TEST_F(OperationServiceTest, OnlyWhatIsParkedIsAbandoned) {
+  v1::CreateVolumeRequest create;
+  create.set_size_bytes(kMiBytes);
+  v1::CreateVolumeResponse created;
+  ASSERT_THAT(CALL(volumes_, CreateVolume, create, &created), Succeeds());
+  v1::AbandonOperationRequest request;
+  request.set_operation_id(created.operation().id());
+  v1::AbandonOperationResponse response;
+  EXPECT_THAT(CALL(operations_, AbandonOperation, request, &response), FailsOnField("reason"));
+  request.set_reason("the disk is lost");
+  EXPECT_THAT(CALL(operations_, AbandonOperation, request, &response),
+              FailsWith("OPERATION_NOT_PARKED"));
+  request.set_operation_id("7");
+  EXPECT_THAT(CALL(operations_, AbandonOperation, request, &response),
+              FailsOnField("operation_id"));
+}
+
 TEST_F(OperationServiceTest, UnknownOperationsAreNotFound) {
   std::string id = NewId();
   auto check = [](const grpc::Status& status) {
@@ -223,6 +240,11 @@ TEST_F(OperationServiceTest, UnknownOperationsAreNotFound) {
   cancel.set_operation_id(id);
   v1::CancelOperationResponse cancelled;
   check(CALL(operations_, CancelOperation, cancel, &cancelled));
+  v1::AbandonOperationRequest abandon;
+  abandon.set_operation_id(id);
+  abandon.set_reason("why");
+  v1::AbandonOperationResponse abandoned;
+  check(CALL(operations_, AbandonOperation, abandon, &abandoned));
   v1::ReportHypervisorStepRequest report;
   report.set_operation_id(id);
   report.set_step_number(1);
