@@ -275,6 +275,41 @@ TEST_F(ParkedTest, AVolumeWhoseRevertWasAbandonedCanOnlyBeDeleted) {
   EXPECT_EQ(ObserveDirectory(engine_.directory(0)), "");
 }
 
+// What it was about to do is not known: its volume is held, no other.
+TEST_F(ParkedTest, AJournalEntryThatCannotBeReadHoldsItsVolumeAlone) {
+  ASSERT_OK_AND_ASSIGN(std::string other,
+                       engine_.Create(VolumeFormat::kQcow2, kMiB, engine_.address(0)));
+  engine_.Stop();
+  OperationRecord record;
+  record.id = NewId();
+  record.kind = OperationKind::kDeleteSnapshot;
+  record.volume_id = volume_;
+  record.target = snapshots_[0];
+  record.state = OperationState::kRunning;
+  record.plan = R"({"steps":[{"do":"explode"}],"undo":[]})";
+  record.create_time = absl::Now();
+  {
+    ASSERT_OK_AND_ASSIGN(auto catalog,
+                         OpenSqliteCatalog({.path = engine_.state_path() + "/catalog.db"}));
+    Transaction records;
+    records.put_operations.push_back(record);
+    ASSERT_OK(catalog->CommitAndWait(std::move(records)));
+  }
+  engine_.Start();
+  OperationPtr parked = UntilParked(record.id);
+  EXPECT_FALSE(parked->cancellable);
+  EXPECT_OK(engine_.Snapshot(other));
+  ASSERT_OK_AND_ASSIGN(OperationPtr behind, engine_.Submit(NewSnapshot(volume_)));
+  EXPECT_EQ(behind->state, OperationState::kQueued);
+  ASSERT_OK_AND_ASSIGN(OperationPtr ended, Abandon(record.id));
+  EXPECT_EQ(ended->state, OperationState::kAbandoned);
+  ASSERT_OK_AND_ASSIGN(behind, engine_.Wait(behind->id));
+  EXPECT_THAT(behind->error, HasReasonOf(Reason::kVolumeState));
+  EXPECT_EQ(engine_.Volume(volume_)->state, VolumeState::kError);
+  ASSERT_OK(engine_.Do(DeleteVolumeRequest{.volume_id = other, .cascade = true}));
+  EXPECT_TRUE(Holds(4));
+}
+
 // A catalog that was restored from a backup of the time when a snapshot was being taken.
 TEST_F(ParkedTest, ANewerMapIsNotOverwrittenByAnOlderCatalog) {
   ASSERT_OK(ArmFailPoints("create_snapshot.done=sleep"));
