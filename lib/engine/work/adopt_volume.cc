@@ -58,7 +58,10 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
       ASSIGN_OR_RETURN(const bool absent,
                        IsAbsent(core_.files(), directory, InfoFileName(r().volume_id)));
       if (!absent) {
-        ASSIGN_OR_RETURN(map, ReadInfoMap(core_.files(), directory, r().volume_id));
+        return Error(Reason::kIoError,
+                     fmt::format("{} on {} is listed, but could not be opened; repeat it",
+                                 InfoFileName(r().volume_id), r().share),
+                     {{"volume", r().volume_id}, {"share", r().share}});
       }
     }
     const std::string active = map.has_value() ? map->active : BaseFileName(r().volume_id);

@@ -3,6 +3,7 @@
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/chain/info_map.h"
 #include "lib/engine/work.h"
 
 namespace cairn {
@@ -41,6 +42,7 @@ class DeleteVolume : public WorkOn<DeleteVolumeRequest> {
     if (volume == nullptr && r().allow_missing) return Plan{};  // one ahead in the queue did it
     ASSIGN_OR_RETURN(volume, core_.Volume(r().volume_id));
     RETURN_IF_ERROR(CheckFree(*volume));
+    RETURN_IF_ERROR(CheckRemovable(*volume));
     return PlanDeleteVolume(volume->share, volume->id, volume->chain);
   }
 
@@ -82,6 +84,25 @@ class DeleteVolume : public WorkOn<DeleteVolumeRequest> {
   }
 
  private:
+  // A stranger's directory in the place of a file would stop the deletion half-way.
+  absl::Status CheckRemovable(const VolumeRecord& volume) const {
+    ASSIGN_OR_RETURN(const std::string directory, core_.DirectoryOf(volume.share));
+    std::vector<std::string> files = volume.chain;
+    files.push_back(InfoFileName(volume.id));
+    for (const std::string& file : files) {
+      const auto found = core_.files().Stat(directory + "/" + file);
+      if (absl::IsNotFound(found.status())) continue;
+      RETURN_IF_ERROR(found.status());
+      if (!found->is_directory) continue;
+      return Error(
+          Reason::kImageUnsafe,
+          fmt::format("{} on {} is a directory, which the server did not make; move it away", file,
+                      volume.share),
+          {{"volume", volume.id}, {"share", volume.share}, {"file", file}});
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status CheckFree(const VolumeRecord& volume) const {
     if (!volume.attachments.empty()) return InUse(volume, "delete");
     auto snapshots = core_.catalog().SnapshotsOf(volume.id);
