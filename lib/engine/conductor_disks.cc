@@ -235,7 +235,8 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::AwaitConsumer(
         record.step = fmt::format("waiting for the consumer: {}", DescribeStep(step));
         record.instructions = step.instructions;
         record.consumer_step = ConsumerStepNumber(op.plan, op.next_step);
-        record.cancellable = !cancelling && op.next_step == op.plan.no_return;
+        // Not once the consumer has said that it had begun.
+        record.cancellable = !cancelling && !op.asked && op.next_step == op.plan.no_return;
       }));
   spdlog::warn("operation={} volume={} waits for its consumer, step {}: {}", op.id, op.volume_id,
                ConsumerStepNumber(op.plan, op.next_step), DescribeStep(step));
@@ -322,6 +323,7 @@ absl::StatusOr<std::optional<Conductor::Outcome>> Conductor::TakeReport(
     op.refused_by_consumer = !report.begun;
     op.asked = report.begun;
     op.answer = reported->accepted;
+    if (report.begun) Show(op, [](OperationRecord& record) { record.cancellable = false; });
     if (op.cancel_asked && !report.begun) return op.cancel.token().Check();
     return Error(Reason::kHypervisorFailed,
                  fmt::format("the consumer did not carry it out: {}", report.message),

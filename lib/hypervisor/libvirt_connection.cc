@@ -131,6 +131,8 @@ struct LibvirtConnection::Shared {
       return Failure(Reason::kHypervisorUnavailable, what);
     }
     if (ref != nullptr && HasEnded(ref)) return Gone(what);
+    // As it ends libvirt may still call it active.
+    if (Says(error, "domain is not running")) return Gone(what);
     // libvirt has lost QEMU, and will know in a moment that this was its end.
     if (Says(error, "monitor")) {
       return Failure(Reason::kHypervisorUnavailable, what);
