@@ -20,7 +20,7 @@ Journal::~Journal() { RemoveFiles(path_); }
 
 absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& path) {
   RemoveFiles(path);
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path, SqliteDatabase::File::kNew));
   // As lib/catalog/sqlite_store.cc.
   RETURN_IF_ERROR(database.Execute("PRAGMA locking_mode = EXCLUSIVE"));
   RETURN_IF_ERROR(database.QueryText("PRAGMA journal_mode = WAL").status());
