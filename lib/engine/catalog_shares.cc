@@ -33,6 +33,10 @@ absl::Status CatalogShares::CheckFree(const std::string& address,
 
 absl::Status CatalogShares::Record(const std::string& address, const std::string& identity) {
   MutexLock one(&record_mutex_);
+  // A probe that was under way when the share went: it is to stay forgotten.
+  if (!listed_(address)) {
+    return Error(Reason::kShareNotFound, "it is no longer listed", {{"share", address}});
+  }
   RETURN_IF_ERROR(CheckFree(address, identity));
   Transaction records;
   ShareRecord record;

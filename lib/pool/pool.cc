@@ -162,11 +162,14 @@ void Pool::RetireDrained(const std::function<bool(const std::string& address)>& 
   }
   std::erase_if(going, [&](const Share* share) { return !unused(share->address()); });
   for (Share* share : going) {
-    MutexLock lock(&mutex_);
-    auto at = std::find_if(shares_.begin(), shares_.end(),
-                           [&](const auto& entry) { return entry.get() == share; });
-    retired_.push_back({.share = std::move(*at)});
-    shares_.erase(at);
+    {
+      MutexLock lock(&mutex_);
+      auto at = std::find_if(shares_.begin(), shares_.end(),
+                             [&](const auto& entry) { return entry.get() == share; });
+      retired_.push_back({.share = std::move(*at)});
+      shares_.erase(at);
+    }
+    // Waits for the disk, and for whoever asks there which shares are listed.
     if (system_.registry != nullptr) system_.registry->Forget(share->address());
     spdlog::info("pool={} share={} removed: no longer listed, and nothing lies on it",
                  options_.name, share->address());

@@ -60,10 +60,16 @@ inline std::string Observe(TestEngine& engine) {
   return text;
 }
 
-// What the pool holds for running operations: 0 when each has given back what it took.
+// What the pool holds for running operations: 0 when each has given back what it took, which it does
+// just after its end is told.
 inline int64_t ReservedBytes(TestEngine& engine) {
-  auto pool = engine->GetPool("");
-  return pool.ok() ? pool->reserved_bytes : -1;
+  const absl::Time until = absl::Now() + absl::Minutes(1);
+  while (true) {
+    auto pool = engine->GetPool("");
+    if (!pool.ok()) return -1;
+    if (pool->reserved_bytes == 0 || absl::Now() > until) return pool->reserved_bytes;
+    absl::SleepFor(absl::Milliseconds(1));
+  }
 }
 
 }  // namespace cairn::testing
