@@ -224,13 +224,15 @@ TEST_F(DamageTest, ADamagedMarkIsNamed) {
 }
 
 TEST_F(DamageTest, OneUnreadableRecordStopsItsVolumeAlone) {
-  for (const auto& [table, id] : {std::pair("volumes", "v103"), std::pair("snapshots", "s103"),
-                                  std::pair("journal", "j103")}) {
+  for (const auto& damaged : {std::pair("volumes", "v103"), std::pair("snapshots", "s103"),
+                              std::pair("journal", "j103")}) {
+    const std::string table = damaged.first;
+    const std::string id = damaged.second;
     for (const char* change : {"body = substr(body, 9)", "body = replace(body, 'id', 'ib')",
                                "checksum = checksum + 1"}) {
-      SCOPED_TRACE(std::string(table) + " " + change);
+      SCOPED_TRACE(table + " " + change);
       Restore();
-      Execute(std::string("UPDATE ") + table + " SET " + change + " WHERE id = '" + id + "'");
+      Execute("UPDATE " + table + " SET " + change + " WHERE id = '" + id + "'");
       const auto row = [&] {
         fs::remove(directory_.File("row"));
         Execute("ATTACH '" + directory_.File("row") + "' AS other; CREATE TABLE other.row AS " +
