@@ -159,15 +159,14 @@ class ChildrenTest(unittest.TestCase):
 
     def hold(self, path):
         """A process that has an image locked, as a tool that hangs would."""
-        socket = os.path.join(self.server.root, 'held')
-        holder = subprocess.Popen(['qemu-nbd', f'--socket={socket}', '--persistent',
-                                   '--format=qcow2', path])
+        ready = os.path.join(self.server.root, 'held.pid')  # written once the image is open
+        holder = subprocess.Popen(['qemu-nbd', f'--socket={self.server.root}/held',
+                                   f'--pid-file={ready}', '--persistent', '--format=qcow2', path])
         self.addCleanup(holder.wait)
         self.addCleanup(holder.kill)
-        while subprocess.run(['qemu-io', '-f', 'qcow2', '-c', 'quit', path],
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                             check=False).returncode == 0:
+        while not os.path.exists(ready):
             self.assertIsNone(holder.poll())
+            time.sleep(0.01)
         return holder
 
     def test_image_locked_at_start(self):
