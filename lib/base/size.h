@@ -22,6 +22,11 @@ inline constexpr int64_t kMaxVolumeBytes = int64_t{1} << 51;
 // A volume's size: positive, a multiple of 512, at most kMaxVolumeBytes; else INVALID_FIELD.
 absl::Status CheckVolumeSize(std::string_view field, int64_t size_bytes);
 
+// What a volume must have at least to hold so much.
+constexpr int64_t RoundUpToSector(int64_t bytes) {
+  return (bytes + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
+}
+
 // "1.5 GiB", "512 B": at most one decimal, binary units.
 std::string FormatSize(int64_t bytes);
 

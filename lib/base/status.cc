@@ -49,6 +49,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kImageUnsafe, "IMAGE_UNSAFE", kFailedPrecondition},
     ReasonEntry{Reason::kImageMismatch, "IMAGE_MISMATCH", kFailedPrecondition},
     ReasonEntry{Reason::kShareNotWritable, "SHARE_NOT_WRITABLE", kFailedPrecondition},
+    ReasonEntry{Reason::kFileTooLarge, "FILE_TOO_LARGE", kFailedPrecondition},
     ReasonEntry{Reason::kShareOwned, "SHARE_OWNED", kFailedPrecondition},
     ReasonEntry{Reason::kOperationNotCancellable, "OPERATION_NOT_CANCELLABLE", kFailedPrecondition},
     ReasonEntry{Reason::kOperationNotWaiting, "OPERATION_NOT_WAITING", kFailedPrecondition},
@@ -108,8 +109,9 @@ Reason ReasonOfErrno(int error_number) {
       return Reason::kFileExists;
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
       return Reason::kNoSpace;
+    case EFBIG:
+      return Reason::kFileTooLarge;
     case EACCES:
     case EPERM:
     case EROFS:

@@ -51,6 +51,7 @@ enum class Reason {
   kImageUnsafe,         // FAILED_PRECONDITION: points outside its chain, or is no plain file
   kImageMismatch,       // FAILED_PRECONDITION: format or size is not the recorded one
   kShareNotWritable,    // FAILED_PRECONDITION
+  kFileTooLarge,        // FAILED_PRECONDITION
   kShareOwned,          // FAILED_PRECONDITION: another server owns it
   kOperationNotCancellable,  // FAILED_PRECONDITION
   kOperationNotWaiting,      // FAILED_PRECONDITION: no consumer's answer is awaited

@@ -118,22 +118,15 @@ absl::Status CheckOnlyName(std::string_view volume_id, const ChainLink& link) {
       {{"volume", std::string(volume_id)}, {"file", link.file}});
 }
 
-absl::Status CheckOnlyUser(FileSystem& files, const std::string& directory,
-                           std::string_view volume_id, const std::string& base,
-                           const std::string& user, const std::vector<std::string>& others) {
-  for (const std::string& name : others) {
-    // A file with a suffix is a layer, thus qcow2; the base itself uses nothing.
-    if (name == base || name == user || name == BaseFileName(volume_id)) continue;
-    auto image = InspectImage(files, directory, name, FileFormat::kQcow2);
-    if (!image.ok() || image->backing_file != base) continue;
-    return Error(
-        Reason::kBackingFileShared,
-        fmt::format("{} is the backing file of {} and of {}: merging into it would corrupt "
-                    "{}; remove that file first if nothing needs it",
-                    base, user, name, name),
-        {{"volume", std::string(volume_id)}, {"file", base}, {"also_used_by", name}});
-  }
-  return absl::OkStatus();
+absl::Status CheckNoInternalSnapshots(std::string_view volume_id, const ChainLink& link) {
+  if (link.image.internal_snapshots == 0) return absl::OkStatus();
+  return Error(
+      Reason::kImageUnsafe,
+      fmt::format("{} holds {} internal snapshot(s) of QEMU, which would be lost with it; list "
+                  "them with `qemu-img snapshot -l`, and remove them with `qemu-img snapshot "
+                  "-d NAME` if nothing needs them",
+                  link.file, link.image.internal_snapshots),
+      {{"volume", std::string(volume_id)}, {"file", link.file}});
 }
 
 }  // namespace cairn

@@ -41,12 +41,8 @@ absl::StatusOr<std::vector<std::string>> ListChainFiles(FileSystem& files,
 // IMAGE_UNSAFE when the file has other names, so that it may not be changed in place.
 absl::Status CheckOnlyName(std::string_view volume_id, const ChainLink& link);
 
-// BACKING_FILE_SHARED when one of `others`, files of this volume besides those of its chain, has
-// `base` as its backing file as `user` has: then nothing may be committed into `base`. One that is
-// gone, or cannot be read as a layer, is no user.
-absl::Status CheckOnlyUser(FileSystem& files, const std::string& directory,
-                           std::string_view volume_id, const std::string& base,
-                           const std::string& user, const std::vector<std::string>& others);
+// IMAGE_UNSAFE when internal snapshots would be lost with the file.
+absl::Status CheckNoInternalSnapshots(std::string_view volume_id, const ChainLink& link);
 
 }  // namespace cairn
 

@@ -5,6 +5,24 @@
 #include "lib/chain/step_runner.h"
 
 namespace cairn {
+namespace {
+
+// What a run is merged into is made as large as the run first.
+void GrowBelow(const ChainView& view, const SurplusRun& run, VolumeFormat base_format, Plan& plan) {
+  const int64_t size_bytes = view.chain[run.last].image.virtual_size;
+  // From above, so that no file is ever larger than the one above it; taken back from below.
+  for (size_t i = run.last; i >= run.first; --i) {
+    const ChainLink& below = view.chain[i - 1];
+    if (below.image.virtual_size >= size_bytes) continue;
+    const bool raw = below.image.format == FileFormat::kRaw;
+    plan.steps.push_back(GrowImageStep{view.share, below.file,
+                                       raw ? base_format : VolumeFormat::kQcow2, size_bytes});
+    plan.undo.insert(plan.undo.begin(), UngrowImageStep{view.share, below.file, below.image.format,
+                                                        below.image.virtual_size});
+  }
+}
+
+}  // namespace
 
 std::vector<std::string> FilesOf(const Chain& chain) {
   std::vector<std::string> files;
@@ -55,14 +73,17 @@ std::vector<SurplusRun> FindSurplus(const std::vector<std::string>& chain,
   return runs;
 }
 
-Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id) {
+Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id,
+                        VolumeFormat base_format) {
   InfoMap map = view.map_or_new();
   const std::string layer = map.layers[snapshot_id];
   map.layers.erase(snapshot_id);
+  const std::vector<SurplusRun> runs = FindSurplus(FilesOf(view.chain), LayersIn(map));
   Plan plan;
-  plan.no_return = 0;
+  for (const SurplusRun& run : runs) GrowBelow(view, run, base_format, plan);
+  plan.no_return = plan.steps.size();
   std::vector<std::string> merged;
-  for (const SurplusRun& run : FindSurplus(FilesOf(view.chain), LayersIn(map))) {
+  for (const SurplusRun& run : runs) {
     int64_t bytes = 0;
     for (size_t i = run.last; i >= run.first; --i) {
       bytes += view.chain[i].image.physical_bytes;
@@ -106,7 +127,7 @@ Plan PlanRevert(const ChainView& view, const std::string& snapshot_id,
   plan.undo = {std::move(undo)};
   plan.no_return = plan.steps.size();
   if (has_newer) plan.steps.push_back(ReplaceMap(view, std::move(map)));
-  plan.steps.push_back(RenameStep{view.share, fresh, layer});
+  plan.steps.push_back(RenameStep{view.share, fresh, layer, /*replaces=*/true});
   std::vector<std::string> dropped;  // newest first: what is left never refers to what is gone
   for (size_t above = view.chain.size() - 1; above > i; --above) {
     dropped.push_back(view.chain[above].file);

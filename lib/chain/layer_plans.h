@@ -52,12 +52,15 @@ std::vector<SurplusRun> FindSurplus(const std::vector<std::string>& chain,
 // them into the file below:
 //   middle: commit -> point the layer above at the file below -> map -> unlink
 //   newest: commit -> map (active = the file below) -> unlink
-// Not undoable from the first step on: the commit overwrites what the snapshot holds. Unlinking
+// A file below that is smaller, as after an extension, is grown first: really allocated where the volume
+// is thick, with zeros where a raw file ends within a sector or a qcow2 file holds old data behind its end.
+// Not undoable from the first commit on: it overwrites what the snapshot holds. Unlinking
 // before the header and the map have changed would leave a chain that cannot be read after a crash.
 // Several that lie on one another are merged from the top down, so that to begin again does no harm.
 // A commit knows what it moves at most: its layer, and those that were merged into that before.
 // A layer that is no longer in the chain was merged by an earlier try: map -> unlink.
-Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id);
+Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id,
+                        VolumeFormat base_format);
 
 // Throws away everything written since a snapshot: an empty layer takes the place of the one that
 // was made for it. `newer`: the ids of the snapshots after it, whose layers go too.

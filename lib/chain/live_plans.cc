@@ -52,6 +52,16 @@ class DiskPlan {
         ChangeDisksStep{view_.share, {{view_.volume_id, attachment_id_, std::move(change)}}});
   }
 
+  // What is merged into the base makes it as large as this, and the hypervisor allocates nothing there.
+  void AllocateBase(int64_t size_bytes) {
+    const ChainLink& base = chain_.front();
+    if (base.image.virtual_size >= size_bytes) return;
+    plan_.steps.push_back(
+        GrowImageStep{view_.share, base.file, VolumeFormat::kRawThick, size_bytes});
+    plan_.undo.push_back(
+        UngrowImageStep{view_.share, base.file, base.image.format, base.image.virtual_size});
+  }
+
   void SwitchTo(const std::string& fresh) {
     plan_.steps.push_back(EmptyLayer(view_, fresh, chain_.size() - 1));
     plan_.undo.push_back(RemoveFilesStep{view_.share, {fresh}});
@@ -187,13 +197,17 @@ Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesc
 
 Plan PlanDeleteSnapshotInUse(const ChainView& view, const std::string& snapshot_id,
                              const std::string& attachment_id, const std::string& fresh,
-                             bool may_stream) {
+                             bool may_stream, bool thick) {
   const InfoMap before = view.map_or_new();
   InfoMap after = before;
   after.layers.erase(snapshot_id);
   const auto found = before.layers.find(snapshot_id);
   const std::string layer = found == before.layers.end() ? "" : found->second;
   DiskPlan disk(view, attachment_id);
+  const std::vector<SurplusRun> runs = FindSurplus(FilesOf(view.chain), LayersIn(after));
+  if (thick && !runs.empty() && runs[0].first == 1) {
+    disk.AllocateBase(view.chain[runs[0].last].image.virtual_size);
+  }
   if (layer == view.active().file) {
     if (may_stream && StreamIsBetter(view.chain)) {
       disk.StreamUp();

@@ -39,10 +39,11 @@ Plan PlanCreateSnapshots(const std::vector<SnapshotMember>& members, bool quiesc
 //   each: the hypervisor merges it down | map | unlink
 // When the snapshot's layer is the active one, then either the file below is merged up into it, or
 // `fresh` is put on top first, whichever moves less data.
-// `may_stream`: the former is possible.
+// `may_stream`: the former is possible. `thick`: the base is raw and has all its space, and is to have it
+// also where it grows, which is done first.
 Plan PlanDeleteSnapshotInUse(const ChainView& view, const std::string& snapshot_id,
                              const std::string& attachment_id, const std::string& fresh,
-                             bool may_stream);
+                             bool may_stream, bool thick = false);
 
 // Freezes the volume's present content: `fresh` takes the writes, and what no snapshot needs is
 // merged. From the plan's end on `frozen` and what lies below it stay as they are.

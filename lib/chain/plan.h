@@ -21,8 +21,11 @@
 
 namespace cairn {
 
-// A new image, empty or on top of a backing file; replaces a file of that name, except when the step is
-// done once more: what has the name then is whole, and somebody may have written into it.
+// New names are given to nobody's but new files: whatever has the name of an image that is made, copied
+// or converted stops the step with FILE_EXISTS. Done once more, a step takes what it finds for its own.
+
+// A new image, empty or on top of a backing file. What has its name when the step is done once more is
+// whole, and somebody may have written into it.
 struct MakeImageStep {
   std::string share;
   std::string file;
@@ -128,6 +131,8 @@ struct RenameStep {
   std::string share;
   std::string from;
   std::string to;
+  // Whether a file that has the name goes; FILE_EXISTS else. Nothing: it does, as in older journals.
+  std::optional<bool> replaces{};
   bool operator==(const RenameStep&) const = default;
 };
 

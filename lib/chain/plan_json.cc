@@ -70,6 +70,7 @@ static void Fields(S& step, F&& field) {
   } else if constexpr (std::is_same_v<T, RenameStep>) {
     field("from", step.from);
     field("to", step.to);
+    field("replaces", step.replaces);
   } else if constexpr (std::is_same_v<T, ReceiveContentStep>) {
     field("file", step.file);
     field("format", step.format);

@@ -50,8 +50,9 @@ class Runner {
 
   absl::Status operator()(const GrowImageStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    RETURN_IF_ERROR(GrowImage(files_, directory, step.file, step.format, step.size_bytes,
-                              context_.cancel, context_.progress, Abilities(step.share)));
+    const absl::Status grown = GrowImage(files_, directory, step.file, step.format, step.size_bytes,
+                                         context_.cancel, context_.progress, Abilities(step.share));
+    RETURN_IF_ERROR(OrByTool(grown, directory, step.file, step.size_bytes));
     RepairLeaks(directory, step.file, BaseFileFormat(step.format));
     return absl::OkStatus();
   }
@@ -67,7 +68,8 @@ class Runner {
                           .temporary = Temporary(step.file),
                           .permissions = context_.permissions,
                           .allocate = step.allocate,
-                          .abilities = Abilities(step.share)},
+                          .abilities = Abilities(step.share),
+                          .replace = context_.again},
                          context_.cancel, context_.progress);
   }
 
@@ -91,7 +93,9 @@ class Runner {
                                                   .size_bytes = step.size_bytes},
                                                  context_.cancel, context_.progress);
     if (status.ok()) status = SetPermissions(temporary);
-    if (status.ok()) status = Publish(directory, Temporary(step.file), step.file);
+    if (status.ok()) {
+      status = Publish(directory, Temporary(step.file), step.file, /*replace=*/context_.again);
+    }
     if (!status.ok()) files_.Remove(temporary).IgnoreError();  // the undo steps do not know it
     return status;
   }
@@ -159,7 +163,9 @@ class Runner {
         RETURN_IF_ERROR(CheckIsFormer(step, **present));
       }
     }
-    const ReplaceFileOptions file = MapFile(step.volume_id, directory);
+    ReplaceFileOptions file = MapFile(step.volume_id, directory);
+    // Where there was no map when the plan was made, one that has come since is somebody else's.
+    file.replace = context_.again || !step.former.has_value() || !step.former->active.empty();
     if (context_.prepared) {
       const absl::Status published = PublishFile(files_, file);
       if (!absl::IsNotFound(published)) return published;
@@ -192,12 +198,13 @@ class Runner {
         return files_.SyncDirectory(directory);
       }
     }
-    return Publish(directory, step.from, step.to);
+    return Publish(directory, step.from, step.to, /*replace=*/step.replaces.value_or(true));
   }
 
   absl::Status operator()(const UngrowImageStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    return UngrowImage(files_, directory, step.file, step.format, step.size_bytes);
+    return OrByTool(UngrowImage(files_, directory, step.file, step.format, step.size_bytes),
+                    directory, step.file, step.size_bytes);
   }
 
   absl::Status operator()(const ReceiveContentStep&) { return absl::OkStatus(); }
@@ -269,6 +276,14 @@ class Runner {
             .mode = context_.permissions.mode};
   }
 
+  // What is no work for us, qemu-img does.
+  absl::Status OrByTool(const absl::Status& status, const std::string& directory,
+                        const std::string& file, int64_t size_bytes) {
+    if (!absl::IsUnimplemented(status)) return status;
+    RETURN_IF_ERROR(CheckWritableInPlace(files_, directory + "/" + file));
+    return context_.tool->Resize(directory, file, size_bytes, context_.cancel);
+  }
+
   FileAbilities Abilities(const std::string& share) const {
     return context_.abilities_of ? context_.abilities_of(share) : kTryAll;
   }
@@ -299,7 +314,8 @@ class Runner {
                             .temporary = Temporary(step.file),
                             .permissions = context_.permissions,
                             .allocate = false,
-                            .abilities = Abilities(step.share)};
+                            .abilities = Abilities(step.share),
+                            .replace = context_.again};
     // As after a conversion; the source's may be that of a machine.
     options.permissions.owner_of_backing = false;
     return CopyQcow2File(files_, options, step.size_bytes, context_.cancel, context_.progress);
@@ -315,9 +331,11 @@ class Runner {
                                  context_.permissions.mode);
   }
 
-  absl::Status Publish(const std::string& directory, const std::string& from,
-                       const std::string& to) {
-    RETURN_IF_ERROR(files_.Rename(directory + "/" + from, directory + "/" + to));
+  absl::Status Publish(const std::string& directory, const std::string& from, const std::string& to,
+                       bool replace) {
+    const std::string source = directory + "/" + from;
+    const std::string target = directory + "/" + to;
+    RETURN_IF_ERROR(replace ? files_.Rename(source, target) : files_.RenameNew(source, target));
     return files_.SyncDirectory(directory);
   }
 

@@ -13,6 +13,22 @@
 #include "lib/os/absence.h"
 
 namespace cairn {
+namespace {
+
+// What had the name of a new file already is somebody else's, and stays.
+Step WithoutStrangers(const Step& step, const absl::Status& verdict) {
+  const auto* remove = std::get_if<RemoveFilesStep>(&step);
+  if (remove == nullptr || !HasReason(verdict, Reason::kFileExists)) return step;
+  const auto details = GetErrorDetails(verdict);
+  const auto in_the_way = details->metadata.find("to");
+  if (in_the_way == details->metadata.end()) return step;
+  RemoveFilesStep rest = *remove;
+  std::erase_if(rest.files,
+                [&](const std::string& file) { return in_the_way->second.ends_with("/" + file); });
+  return rest;
+}
+
+}  // namespace
 
 void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   if (op->verdict.has_value()) return Park(op, error);
@@ -106,7 +122,8 @@ absl::Status Conductor::Undo(LiveOperation& op) {
           machines_.CarryOut(step, {.operation_id = op.id, .cancel = {}, .asked = &op.asked})
               .status());
     } else {
-      RETURN_IF_ERROR(Run(op, step, /*cancellable=*/false));
+      RETURN_IF_ERROR(Run(op, op.verdict.has_value() ? WithoutStrangers(step, *op.verdict) : step,
+                          /*cancellable=*/false));
     }
   }
   op.undoing = false;

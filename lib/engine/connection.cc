@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "lib/base/json.h"
+#include "lib/base/size.h"
 #include "lib/base/status.h"
 
 namespace cairn {
@@ -58,17 +59,21 @@ absl::StatusOr<ConnectionInfo> DescribeConnection(const Core& core, const Volume
     if (known.id == attachment_id) attachment = known;
   }
   const bool read_only = attachment.access == AccessMode::kReadOnly;
+  // With direct I/O QEMU opens no raw file for writing that ends within a block of the file system.
+  constexpr int64_t kBlockBytes = 4 * kKiB;
+  const bool direct =
+      volume.base_format == FileFormat::kQcow2 || volume.size_bytes % kBlockBytes == 0;
   // qemu limits node names to 31 characters.
   const std::string node = "cairn-" + volume.id.substr(0, 13);
   info.qemu_blockdev_json = DumpJson({{"driver", format},
                                       {"node-name", node},
                                       {"read-only", read_only},
-                                      {"cache", {{"direct", true}}},
+                                      {"cache", {{"direct", direct}}},
                                       {"file", {{"driver", "file"}, {"filename", path}}}});
   info.libvirt_disk_xml = fmt::format(
-      "<disk type='file' device='disk'><driver name='qemu' type='{}' cache='none'/>"
+      "<disk type='file' device='disk'><driver name='qemu' type='{}' cache='{}'/>"
       "<source file='{}'/>{}{}<serial>{}</serial></disk>",
-      format, XmlEscaped(path), TargetElement(attachment.hypervisor),
+      format, direct ? "none" : "writeback", XmlEscaped(path), TargetElement(attachment.hypervisor),
       read_only ? "<readonly/>" : "", volume.id);
   return info;
 }

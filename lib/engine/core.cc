@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
                                                  o.operation_retention, core->catalog_->revision());
   core->tool_ = MakeQemuImageTool(
       o.processes, {.address_space_bytes = o.tool_address_space_bytes, .cpu_seconds = 0});
-  core->strays_ = std::make_unique<StrayFiles>(o.files, core->catalog_.get(), o.clock);
+  core->foreign_files_ = std::make_unique<ForeignFiles>(o.files, core->catalog_.get(), o.clock);
   core->shares_ = std::make_unique<CatalogShares>(
       core->catalog_.get(), o.clock,
       [core = core.get()](const std::string& address) { return core->ShareAt(address).ok(); });
@@ -177,6 +177,12 @@ absl::StatusOr<ChainView> Core::ReadView(const VolumeRecord& volume) const {
   }
   RETURN_IF_ERROR(RepairMap(volume, directory, view));
   return view;
+}
+
+absl::Status Core::CheckNoneStandsOn(const VolumeRecord& volume,
+                                     const std::vector<std::string>& files) const {
+  ASSIGN_OR_RETURN(std::string directory, DirectoryOf(volume.share));
+  return foreign_files_->CheckNoneStandsOn({volume.share, std::move(directory), volume.id}, files);
 }
 
 bool Core::IsRecordedChain(const VolumeRecord& volume, const Chain& chain) const {

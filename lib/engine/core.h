@@ -16,9 +16,9 @@
 #include "lib/chain/step_runner.h"
 #include "lib/engine/catalog_shares.h"
 #include "lib/engine/engine.h"
+#include "lib/engine/foreign_files.h"
 #include "lib/engine/record_clock.h"
 #include "lib/engine/retention.h"
-#include "lib/engine/stray_files.h"
 #include "lib/image/image_tool.h"
 #include "lib/pool/pool.h"
 
@@ -36,7 +36,7 @@ class Core {
   FileSystem& files() const { return *options_.files; }
   ProcessRunner& processes() const { return *options_.processes; }
   ImageTool& tool() const { return *tool_; }
-  StrayFiles& strays() const { return *strays_; }
+  ForeignFiles& foreign_files() const { return *foreign_files_; }
   const std::map<std::string, std::unique_ptr<Pool>>& pools() const { return pools_; }
 
   // VOLUME_NOT_FOUND, SNAPSHOT_NOT_FOUND with the id in the metadata.
@@ -68,6 +68,9 @@ class Core {
   // cannot be read or that is stale is written anew from the record, because the headers agree with
   // it; a map that knows a layer that the record does not is MAP_CORRUPT.
   absl::StatusOr<ChainView> ReadView(const VolumeRecord& volume) const;
+  // Before `files` of the volume are changed or removed: see ForeignFiles::CheckNoneStandsOn.
+  absl::Status CheckNoneStandsOn(const VolumeRecord& volume,
+                                 const std::vector<std::string>& files) const;
   // Fills physical_bytes and file_bytes from the files; as they were where a file cannot be looked
   // at.
   void Measure(VolumeRecord& volume) const;
@@ -89,7 +92,7 @@ class Core {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<ImageTool> tool_;
-  std::unique_ptr<StrayFiles> strays_;
+  std::unique_ptr<ForeignFiles> foreign_files_;
   std::unique_ptr<CatalogShares> shares_;
   std::map<std::string, std::unique_ptr<Pool>> pools_;
   Mutex between_mutex_;

@@ -30,6 +30,7 @@
 #include "lib/engine/requests.h"
 #include "lib/engine/streams.h"
 #include "lib/hypervisor/hypervisor.h"
+#include "lib/image/image_tool.h"
 #include "lib/os/file_system.h"
 #include "lib/os/mount_table.h"
 #include "lib/os/process.h"
@@ -51,7 +52,7 @@ struct EngineOptions {
   // long, and so on up to the second.
   absl::Duration retry_pause = absl::Milliseconds(500);
   absl::Duration retry_pause_max = absl::Seconds(30);
-  int64_t tool_address_space_bytes = int64_t{4} << 30;  // limit of a qemu-img child
+  int64_t tool_address_space_bytes = kToolAddressSpaceBytes;  // limit of a qemu-img child
   // The system below; null: the real one. A test puts a faulty one here.
   std::function<absl::StatusOr<std::unique_ptr<Hypervisor>>(const HypervisorAddress&)>
       connect_hypervisor = {};

@@ -37,7 +37,7 @@ absl::StatusOr<ScanReport> ScanShare(
   }
   const MonotonicTime began = core.clock().Monotonic();
   ASSIGN_OR_RETURN(std::vector<std::string> names, core.files().List(share.directory()));
-  core.strays().Learn(share.address(), names, began);
+  core.foreign_files().Learn(share.address(), share.directory(), names, began);
   std::sort(names.begin(), names.end());
   ScanReport report;
   constexpr std::string_view kPrefix = "volume-";

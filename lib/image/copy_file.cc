@@ -150,6 +150,7 @@ absl::Status CopyInto(FileSystem& files, File& source, const CopyFileOptions& op
   file_options.temporary = options.temporary;
   file_options.permissions = options.permissions;
   file_options.owner_from = SourcePath(options);
+  file_options.replace = options.replace;
   return MakeNewFile(files, file_options, [&](File& target) {
     RETURN_IF_ERROR(Copier(&source, &target, stat, options.abilities, &cancel, &progress)
                         .Copy(options.allocate));

@@ -25,6 +25,7 @@ struct ImageInfo {
   std::string backing_file;    // empty: none
   std::string backing_format;  // "raw", "qcow2"; empty: not recorded in the header
   bool dirty = false;
+  uint32_t internal_snapshots = 0;  // QEMU's own, kept within the file
 };
 
 // Reads a file's header natively. A qcow2 with an external data file, encryption, or a backing name
@@ -52,15 +53,16 @@ struct CreateImageOptions {
   std::function<absl::Status()> before_name;
 };
 // Makes `<directory>/<temporary>`, fsyncs it and renames it to `<directory>/<name>` (fsyncing the
-// directory): the name appears complete or not at all. An existing `name` is replaced (recovery
-// runs a step again). Thick: really allocated, by fallocate or, where the share cannot, by writing
+// directory): the name appears complete or not at all. FILE_EXISTS
+// when something has the name. Thick: really allocated, by fallocate or, where the share cannot, by writing
 // zeros, with progress. On failure the temporary file is removed.
 absl::Status CreateImage(FileSystem& files, const std::string& directory, const std::string& name,
                          const std::string& temporary, const CreateImageOptions& options,
                          const CancelToken& cancel, const ProgressFn& progress);
 
 // Grows an image to `size_bytes`; equal or larger than asked already: nothing to do. Thick raw: the
-// new range is really allocated; when that fails the file gets its old size back.
+// new range is really allocated; when that fails the file gets its old size back. UNIMPLEMENTED: it is left to
+// ImageTool::Resize, as is taking it back.
 absl::Status GrowImage(FileSystem& files, const std::string& directory, const std::string& name,
                        VolumeFormat format, int64_t size_bytes, const CancelToken& cancel,
                        const ProgressFn& progress, const FileAbilities& abilities = kTryAll);
@@ -81,6 +83,7 @@ struct CopyFileOptions {
   FilePermissions permissions;
   bool allocate = false;              // thick: allocate the whole target
   FileAbilities abilities = kTryAll;  // of the target's share
+  bool replace = false;               // a file that has the name; else FILE_EXISTS
 };
 absl::Status CopyImageFile(FileSystem& files, const CopyFileOptions& options,
                            const CancelToken& cancel, const ProgressFn& progress);

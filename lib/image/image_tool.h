@@ -40,12 +40,16 @@ class ImageTool {
   // cut short leaves them (`qemu-img check -r leaks`). Reads all its mapping tables.
   virtual absl::Status RepairLeaks(const std::string& directory, const std::string& name,
                                    const CancelToken& cancel) = 0;
+  // Changes the virtual size of the qcow2 file `name` (`qemu-img resize`), and makes that durable. Where it
+  // becomes smaller the rest is gone.
+  virtual absl::Status Resize(const std::string& directory, const std::string& name,
+                              int64_t size_bytes, const CancelToken& cancel) = 0;
   // Writes the content of a file and all below it into a new file and fsyncs that. The target must
   // not exist or is overwritten; on failure the caller removes it.
   virtual absl::Status Convert(const ConvertOptions& options, const CancelToken& cancel,
                                const ProgressFn& progress) = 0;
   // How many bytes committing `name` into `base` would newly allocate there, at most (from the two
-  // files' maps).
+  // files' maps). The files may be open elsewhere; what is written meanwhile may or may not count.
   virtual absl::StatusOr<int64_t> MeasureCommit(const std::string& directory,
                                                 const std::string& name, const std::string& base,
                                                 FileFormat base_format,
@@ -54,9 +58,13 @@ class ImageTool {
   virtual absl::StatusOr<std::string> Version() = 0;
 };
 
+// For a tool of QEMU's: 4 GiB, and the cache of mapping tables of each file of the longest chain, which takes
+// up to 32 MiB of addresses (qemu's docs/qcow2-cache.txt), of memory what is used of it.
+inline constexpr int64_t kToolAddressSpaceBytes = (int64_t{4} << 30) + 300 * (int64_t{36} << 20);
+
 struct QemuImageToolOptions {
   // Limits of one child; they bound what a hostile image can cost.
-  int64_t address_space_bytes = int64_t{4} << 30;
+  int64_t address_space_bytes = kToolAddressSpaceBytes;
   int64_t cpu_seconds = 0;  // 0: none, as a 10 TiB copy may take hours
 };
 

@@ -77,7 +77,9 @@ absl::Status MakeNewFile(FileSystem& files, const NewFileOptions& options,
   const std::string path = options.directory + "/" + options.name;
   absl::Status status = WriteTemporary(files, temporary, options, write);
   if (status.ok() && options.before_name) status = options.before_name();
-  if (status.ok()) status = files.Rename(temporary, path);
+  if (status.ok()) {
+    status = options.replace ? files.Rename(temporary, path) : files.RenameNew(temporary, path);
+  }
   if (!status.ok()) {
     // The first error is the one to tell; a leftover temporary is found and removed at recovery.
     files.Remove(temporary).IgnoreError();

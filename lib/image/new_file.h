@@ -28,11 +28,12 @@ struct NewFileOptions {
   FilePermissions permissions;
   std::string owner_from;  // path of the file whose owner `owner_of_backing` takes; empty: none
   bool sync_directory = true;
+  bool replace = false;  // a file that has the name; else FILE_EXISTS
   std::function<absl::Status()> before_name;
 };
 
 // Creates the temporary file, has `write` fill it, gives it its permissions, fsyncs it and renames
-// it to its name. On failure neither name is left.
+// it to its name. FILE_EXISTS when something has that name, which is left alone. On failure neither name is left.
 absl::Status MakeNewFile(FileSystem& files, const NewFileOptions& options,
                          const std::function<absl::Status(File&)>& write);
 

@@ -70,9 +70,11 @@ absl::Status SetQcow2Backing(File& file, const std::string& backing_file,
 
 // Makes the virtual size larger (never smaller: INVALID_FIELD). Writes new tables to free places
 // first and the header last, so that a crash leaves the old size, at worst with leaked clusters: it
-// does Sync between these steps. Images with internal snapshots, bitmaps, an external data file or
-// encryption are refused with IMAGE_UNSAFE, dirty or corrupt ones with IMAGE_CORRUPT. The caller
-// knows that a backing file is not larger than the image: its end would become visible.
+// does Sync between these steps. What the last cluster holds behind the end is made zeros first. An
+// external data file and encryption are refused with IMAGE_UNSAFE, an image that is marked as corrupt
+// with IMAGE_CORRUPT; internal snapshots, bitmaps and an image that was not closed cleanly are
+// UNIMPLEMENTED: qemu-img is to grow it. The caller knows that a backing file is not larger than the
+// image: its end would become visible.
 absl::Status GrowQcow2(File& file, int64_t new_size_bytes);
 
 // Whether a copy of the file can be an image of `size_bytes` of its own: no backing file, nothing
@@ -80,7 +82,7 @@ absl::Status GrowQcow2(File& file, int64_t new_size_bytes);
 absl::StatusOr<bool> IsWholeQcow2(File& file, int64_t size_bytes);
 
 // Takes back a growth that nobody has used yet: the header says the former size again; tables that
-// have become larger stay so. Not larger than that: nothing to do.
+// have become larger stay so. Not larger than that: nothing to do. UNIMPLEMENTED as for GrowQcow2.
 absl::Status UngrowQcow2(File& file, int64_t former_size_bytes);
 
 // A backing name is acceptable only if it is the bare name of a file of the same chain: not empty,

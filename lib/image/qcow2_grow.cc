@@ -8,7 +8,9 @@
 #include "lib/base/status.h"
 #include "lib/image/qcow2.h"
 #include "lib/image/qcow2_layout.h"
+#include "lib/image/qcow2_mapping.h"
 #include "lib/image/qcow2_refcount.h"
+#include "lib/image/qcow2_tail.h"
 
 namespace cairn {
 namespace {
@@ -24,16 +26,16 @@ absl::Status CheckGrowable(const HeaderBlock& block) {
   auto unsafe = [](std::string_view what) {
     return Error(Reason::kImageUnsafe, fmt::format("an image with {} cannot be grown", what));
   };
-  if (header.snapshot_count > 0) return unsafe("internal snapshots");
-  if (block.HasExtension(qcow2::kExtensionBitmaps)) return unsafe("bitmaps");
   if (header.has_external_data_file()) return unsafe("an external data file");
   if (header.crypt_method != 0) return unsafe("encryption");
   if ((header.incompatible_features & qcow2::kIncompatibleCorrupt) != 0) {
     return Error(Reason::kImageCorrupt, "the image is marked as corrupt");
   }
+  if (header.snapshot_count > 0) return qcow2::NotPlain("internal snapshots");
+  if (block.HasExtension(qcow2::kExtensionBitmaps)) return qcow2::NotPlain("bitmaps");
   if ((header.incompatible_features & qcow2::kIncompatibleDirty) != 0) {
     // Its refcounts may be wrong: a cluster that looks free may be in use.
-    return Error(Reason::kImageCorrupt, "the image was not closed cleanly; repair it first");
+    return qcow2::NotPlain("it was not closed cleanly");
   }
   return absl::OkStatus();
 }
@@ -125,7 +127,11 @@ absl::Status GrowQcow2(File& file, int64_t new_size_bytes) {
                         std::to_string(new_size_bytes));
   }
   if (new_size_bytes == block.header.virtual_size) return absl::OkStatus();
-  RETURN_IF_ERROR(CheckGrowable(block));
+  const absl::Status growable = CheckGrowable(block);
+  if (growable.ok() || absl::IsUnimplemented(growable)) {
+    RETURN_IF_ERROR(qcow2::ClearBehindEnd(file, block));
+  }
+  RETURN_IF_ERROR(growable);
   const int64_t entries = DivideUp(new_size_bytes, block.bytes_per_l1_entry());
   if (entries * 8 > qcow2::kL1BytesMax) {
     return InvalidField("size_bytes", "too large for the image's cluster size",
@@ -154,6 +160,7 @@ absl::Status UngrowQcow2(File& file, int64_t former_size_bytes) {
   RETURN_IF_ERROR(CheckVolumeSize("size_bytes", former_size_bytes));
   ASSIGN_OR_RETURN(HeaderBlock block, qcow2::ReadHeaderBlock(file));
   if (block.header.virtual_size <= former_size_bytes) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckGrowable(block));
   block.header.virtual_size = former_size_bytes;
   return WriteHeader(file, block);
 }

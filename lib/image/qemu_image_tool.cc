@@ -43,6 +43,17 @@ class QemuImageTool : public ImageTool {
                cancel, {});
   }
 
+  absl::Status Resize(const std::string& directory, const std::string& name, int64_t size_bytes,
+                      const CancelToken& cancel) override {
+    RETURN_IF_ERROR(Run(directory,
+                        {"resize", "-q", "--shrink", "-f", "qcow2", "--", QemuPath(name),
+                         std::to_string(size_bytes)},
+                        cancel, {}));
+    ASSIGN_OR_RETURN(auto file,
+                     FileSystem::Posix()->Open(directory + "/" + name, OpenMode::kReadWrite));
+    return file->Sync();
+  }
+
   absl::Status Convert(const ConvertOptions& options, const CancelToken& cancel,
                        const ProgressFn& progress) override {
     RETURN_IF_ERROR(cancel.Check());
@@ -133,10 +144,10 @@ class QemuImageTool : public ImageTool {
   absl::Status Map(const std::string& directory, const std::string& name, FileFormat format,
                    const CancelToken& cancel, std::function<void(const MapEntry&)> on_entry) {
     MapReader reader(std::move(on_entry));
-    RETURN_IF_ERROR(Run(
-        directory,
-        {"map", "--output=json", "-f", std::string(FileFormatName(format)), "--", QemuPath(name)},
-        cancel, [&](std::string_view piece) { reader.Feed(piece); }));
+    RETURN_IF_ERROR(Run(directory,
+                        {"map", "--force-share", "--output=json", "-f",
+                         std::string(FileFormatName(format)), "--", QemuPath(name)},
+                        cancel, [&](std::string_view piece) { reader.Feed(piece); }));
     return reader.Finish();
   }
 

@@ -14,10 +14,9 @@ namespace cairn {
 namespace {
 
 // Those that leave the files as they are; any other counts as a change.
-constexpr std::array<std::string_view, 9> kReadingCalls = {
-    "Open",           "ReadAt",        "Stat",
-    "NextData",       "List",          "RefreshDirectory",
-    "StatFileSystem", "TryLockShared", "IsLockedByOthers"};
+constexpr std::array<std::string_view, 10> kReadingCalls = {
+    "Open", "ReadAt",           "Stat",           "ReadLink",      "NextData",
+    "List", "RefreshDirectory", "StatFileSystem", "TryLockShared", "IsLockedByOthers"};
 // Those whose error may be UNIMPLEMENTED.
 constexpr std::array<std::string_view, 5> kOptionalCalls = {
     "Allocate", "CloneFrom", "CopyRangeFrom", "TryLockShared", "IsLockedByOthers"};
@@ -216,6 +215,15 @@ absl::StatusOr<FileStat> FaultyFileSystem::Stat(const std::string& path) {
 
 absl::Status FaultyFileSystem::Rename(const std::string& from, const std::string& to) {
   return state_->Do("Rename", from, [&] { return base_->Rename(from, to); });
+}
+
+// By the same name: which of the two it is matters to nobody who makes one fail.
+absl::Status FaultyFileSystem::RenameNew(const std::string& from, const std::string& to) {
+  return state_->Do("Rename", from, [&] { return base_->RenameNew(from, to); });
+}
+
+absl::StatusOr<std::string> FaultyFileSystem::ReadLink(const std::string& path) {
+  return state_->Do("ReadLink", path, [&] { return base_->ReadLink(path); });
 }
 
 absl::Status FaultyFileSystem::Remove(const std::string& path) {

@@ -11,7 +11,7 @@
 //   });
 //
 // Calls are counted by name: the names of the methods of File and FileSystem, but "Create" for an
-// Open that creates. ENOENT makes no Remove fail: the file goes, as when a server is asked twice
+// Open that creates, and "Rename" for RenameNew. ENOENT makes no Remove fail: the file goes, as when a server is asked twice
 // because its first answer was lost. Thread-safe. Files that it opened may outlive it.
 #ifndef CAIRN_LIB_OS_FAULTY_FILE_SYSTEM_H_
 #define CAIRN_LIB_OS_FAULTY_FILE_SYSTEM_H_
@@ -67,6 +67,8 @@ class FaultyFileSystem : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
+  absl::Status RenameNew(const std::string& from, const std::string& to) override;
+  absl::StatusOr<std::string> ReadLink(const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
   absl::Status RefreshDirectory(const std::string& path) override;

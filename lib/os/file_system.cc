@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "lib/base/status.h"
@@ -40,7 +42,20 @@ FileStat ToFileStat(const struct stat& st) {
   result.gid = st.st_gid;
   result.inode = st.st_ino;
   result.device = st.st_dev;
+  result.change_time = absl::TimeFromTimespec(st.st_ctim);
   return result;
+}
+
+// Appliances with squashed users or lists of access rights refuse chmod: that does no harm where the mode
+// that a file got has all the rights that it is to have.
+absl::Status SetMode(int fd, const std::string& path, mode_t mode, mode_t present) {
+  if (mode == present || RetryOnEintr([&] { return fchmod(fd, mode); }) == 0) {
+    return absl::OkStatus();
+  }
+  const int error_number = errno;
+  if (error_number == EPERM && (present & mode) == mode) return absl::OkStatus();
+  return Annotate(FileError(error_number, "fchmod", path),
+                  fmt::format("the mode is to be {:04o}, and is {:04o}", mode, present));
 }
 
 class PosixFile : public File {
@@ -163,11 +178,8 @@ absl::Status PosixFile::SetOwnerAndMode(uid_t uid, gid_t gid, mode_t mode) {
   if (change_owner && RetryOnEintr([&] { return fchown(fd_.get(), uid, gid); }) != 0) {
     return FileError(errno, "fchown", path_);
   }
-  // On a share each call is a question to its server. After fchown, which may clear mode bits.
-  if (!change_owner && mode == permissions_) return absl::OkStatus();
-  if (RetryOnEintr([&] { return fchmod(fd_.get(), mode); }) != 0) {
-    return FileError(errno, "fchmod", path_);
-  }
+  // On a share each call is a question to its server. fchown clears no bits that a file of ours has.
+  RETURN_IF_ERROR(SetMode(fd_.get(), path_, mode, permissions_));
   permissions_ = mode;
   return absl::OkStatus();
 }
@@ -232,6 +244,8 @@ class PosixFileSystem : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
+  absl::Status RenameNew(const std::string& from, const std::string& to) override;
+  absl::StatusOr<std::string> ReadLink(const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
   absl::Status RefreshDirectory(const std::string& path) override;
@@ -253,10 +267,8 @@ absl::StatusOr<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& p
     return FileError(errno, "ftruncate", path);
   }
   mode_t permissions = st.st_mode & kPermissionBits;
-  if (Creates(mode) && permissions != kNewFileMode) {
-    if (RetryOnEintr([&] { return fchmod(fd.get(), kNewFileMode); }) != 0) {
-      return FileError(errno, "fchmod", path);
-    }
+  if (Creates(mode)) {
+    RETURN_IF_ERROR(SetMode(fd.get(), path, kNewFileMode, permissions));
     permissions = kNewFileMode;
   }
   return std::make_unique<PosixFile>(std::move(fd), path, permissions);
@@ -280,6 +292,77 @@ absl::Status PosixFileSystem::Rename(const std::string& from, const std::string&
                       {{"path", from}, {"to", to}});
   }
   return absl::OkStatus();
+}
+
+absl::Status RenameError(int error_number, const std::string& from, const std::string& to) {
+  const std::map<std::string, std::string> about = {{"path", from}, {"to", to}};
+  if (error_number == EEXIST) {
+    return Error(Reason::kFileExists,
+                 fmt::format("{} is there already, made by somebody else; it is left alone", to),
+                 about);
+  }
+  return ErrnoError(error_number, fmt::format("rename {} to {}", from, to), about);
+}
+
+// EEXIST, but of the file itself: an earlier try, or one whose answer was lost, has given it the name.
+bool IsSameFile(const PathAt& at, const PathAt& to_at) {
+  struct stat from;
+  struct stat to;
+  return RetryOnEintr([&] { return fstatat(at.at(), at.name(), &from, AT_SYMLINK_NOFOLLOW); }) ==
+             0 &&
+         RetryOnEintr(
+             [&] { return fstatat(to_at.at(), to_at.name(), &to, AT_SYMLINK_NOFOLLOW); }) == 0 &&
+         from.st_ino == to.st_ino && from.st_dev == to.st_dev;
+}
+
+// By looking first, on a share that has no links either.
+int LookAndRename(const PathAt& at, const PathAt& to_at) {
+  struct stat st;
+  if (RetryOnEintr([&] { return fstatat(to_at.at(), to_at.name(), &st, AT_SYMLINK_NOFOLLOW); }) ==
+      0) {
+    return EEXIST;
+  }
+  if (errno != ENOENT) return errno;
+  return RetryOnEintr([&] { return renameat(at.at(), at.name(), to_at.at(), to_at.name()); }) == 0
+             ? 0
+             : errno;
+}
+
+absl::Status PosixFileSystem::RenameNew(const std::string& from, const std::string& to) {
+  ASSIGN_OR_RETURN(const PathAt at, ResolvePath(from));
+  ASSIGN_OR_RETURN(const PathAt to_at, ResolvePath(to));
+  const auto is_missing = [](int error_number) {
+    return error_number == EINVAL || error_number == ENOSYS || error_number == EOPNOTSUPP;
+  };
+  if (RetryOnEintr([&] {
+        return renameat2(at.at(), at.name(), to_at.at(), to_at.name(), RENAME_NOREPLACE);
+      }) == 0) {
+    return absl::OkStatus();
+  }
+  int error_number = errno;
+  if (is_missing(error_number)) {
+    error_number =
+        RetryOnEintr([&] { return linkat(at.at(), at.name(), to_at.at(), to_at.name(), 0); }) == 0
+            ? 0
+            : errno;
+    if (is_missing(error_number) || error_number == EPERM) {
+      error_number = LookAndRename(at, to_at);
+      return error_number == 0 ? absl::OkStatus() : RenameError(error_number, from, to);
+    }
+  }
+  if (error_number == EEXIST && IsSameFile(at, to_at)) error_number = 0;
+  if (error_number != 0) return RenameError(error_number, from, to);
+  return Remove(from);
+}
+
+absl::StatusOr<std::string> PosixFileSystem::ReadLink(const std::string& path) {
+  ASSIGN_OR_RETURN(const PathAt at, ResolvePath(path));
+  std::string target(PATH_MAX, '\0');
+  const ssize_t length =
+      RetryOnEintr([&] { return readlinkat(at.at(), at.name(), target.data(), target.size()); });
+  if (length < 0) return FileError(errno, "readlink", path);
+  target.resize(static_cast<size_t>(length));
+  return target;
 }
 
 absl::Status PosixFileSystem::Remove(const std::string& path) {
@@ -331,7 +414,8 @@ absl::Status PosixFileSystem::MakeDirectories(const std::string& path) {
     bool made = error_number == EEXIST && look(&st) == 0 && S_ISDIR(st.st_mode);
     return made ? absl::OkStatus() : FileError(error_number, "mkdir", path);
   }
-  if (RetryOnEintr([&] { return chmod(path.c_str(), kNewDirectoryMode); }) != 0) {
+  // Others are to look into it; where a share refuses that, the server still can.
+  if (RetryOnEintr([&] { return chmod(path.c_str(), kNewDirectoryMode); }) != 0 && errno != EPERM) {
     return FileError(errno, "chmod", path);
   }
   return absl::OkStatus();
@@ -384,6 +468,12 @@ absl::Status WriteDurably(FileSystem& files, const std::string& path,
   return file->Sync();
 }
 
+absl::Status GiveName(FileSystem& files, const ReplaceFileOptions& options) {
+  const std::string temporary = options.directory + "/" + options.temporary;
+  const std::string path = options.directory + "/" + options.name;
+  return options.replace ? files.Rename(temporary, path) : files.RenameNew(temporary, path);
+}
+
 }  // namespace
 
 FileSystem* FileSystem::Posix() {
@@ -420,7 +510,7 @@ absl::Status ReplaceFile(FileSystem& files, const ReplaceFileOptions& options,
                          std::string_view content) {
   const std::string temporary = options.directory + "/" + options.temporary;
   RETURN_IF_ERROR(PrepareFile(files, options, content));
-  absl::Status status = files.Rename(temporary, options.directory + "/" + options.name);
+  absl::Status status = GiveName(files, options);
   if (!status.ok()) {
     files.Remove(temporary).IgnoreError();  // the first error is the one to report
     return status;
@@ -437,8 +527,7 @@ absl::Status PrepareFile(FileSystem& files, const ReplaceFileOptions& options,
 }
 
 absl::Status PublishFile(FileSystem& files, const ReplaceFileOptions& options) {
-  RETURN_IF_ERROR(files.Rename(options.directory + "/" + options.temporary,
-                               options.directory + "/" + options.name));
+  RETURN_IF_ERROR(GiveName(files, options));
   return files.SyncDirectory(options.directory);
 }
 

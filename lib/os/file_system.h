@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace cairn {
 
@@ -32,6 +33,7 @@ struct FileStat {
   gid_t gid = 0;
   uint64_t inode = 0;
   uint64_t device = 0;
+  absl::Time change_time;  // of content or attributes (st_ctim), by the server's clock
 };
 
 struct FileSystemStat {
@@ -97,6 +99,11 @@ class FileSystem {
   virtual absl::StatusOr<FileStat> Stat(const std::string& path) = 0;
   // IMAGE_UNSAFE when a directory is in the way; so does Remove.
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
+  // Gives a file a name that nothing has yet: FILE_EXISTS else, and nothing is changed. Where the share
+  // cannot do that in one step (NFS), by a link; the old name goes after the new one is there.
+  virtual absl::Status RenameNew(const std::string& from, const std::string& to) = 0;
+  // Where a symbolic link leads, as it says; FAILED_PRECONDITION for anything else.
+  virtual absl::StatusOr<std::string> ReadLink(const std::string& path) = 0;
   // A file that is not there is OK: removal can be done twice.
   virtual absl::Status Remove(const std::string& path) = 0;
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
@@ -131,6 +138,7 @@ struct ReplaceFileOptions {
   std::string name;
   std::string temporary;
   mode_t mode = 0660;
+  bool replace = true;  // false: FILE_EXISTS when something has the name
   uid_t uid = static_cast<uid_t>(-1);
   gid_t gid = static_cast<gid_t>(-1);
 };

@@ -127,12 +127,24 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     return absl::OkStatus();
   }
 
+  absl::Status NoSnapshotId(const std::string& id) const {
+    constexpr std::string_view kTemporary = "tmp-snap-";
+    const std::string file = InfoFileName(r().volume_id);
+    const std::string what =
+        id.starts_with(kTemporary)
+            ? "a temporary snapshot that a clone of Cinder's has left: delete it there first"
+            : "no UUID in lower case, which the ids of snapshots are: correct the map";
+    return Error(Reason::kImageUnsafe, fmt::format("{} names snapshot \"{}\": {}", file, id, what),
+                 {{"volume", r().volume_id}, {"file", file}, {"snapshot", id}});
+  }
+
   // Each key of the map becomes a snapshot; its content is the backing file of its layer.
   absl::Status FindSnapshots(const InfoMap& map, const Chain& chain) {
     snapshots_.clear();  // it may be planned again
     for (const auto& [id, layer] : map.layers) {
+      if (!IsCanonicalId(id)) return NoSnapshotId(id);
       const int position = IndexOf(chain, layer);
-      if (!IsCanonicalId(id) || position < 1) {
+      if (position < 1) {
         return Error(Reason::kMapCorrupt,
                      fmt::format("the map names snapshot \"{}\" with layer {}, which is not in the "
                                  "chain of {}",
@@ -148,7 +160,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
       snapshot.id = id;
       snapshot.volume_id = r().volume_id;
       snapshot.state = SnapshotState::kCreating;
-      snapshot.size_bytes = held.image.virtual_size;
+      snapshot.size_bytes = RoundUpToSector(held.image.virtual_size);
       snapshot.file = held.file;
       snapshot.layer = layer;
       snapshots_.push_back(std::move(snapshot));

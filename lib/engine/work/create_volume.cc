@@ -35,7 +35,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     ASSIGN_OR_RETURN(auto same, FindSameVolume(core_, asked));
     if (same.has_value()) return *std::move(same);
     ASSIGN_OR_RETURN(Source source, CheckSource(*pool));
-    if (asked.size_bytes == 0) asked.size_bytes = source.size_bytes;
+    if (asked.size_bytes == 0) asked.size_bytes = RoundUpToSector(source.size_bytes);
     ASSIGN_OR_RETURN(PlacedVolume placed,
                      PlaceVolume(core_, *pool, asked, source.physical_bytes, operation_id_));
     reservation_ = std::move(placed.reservation);
@@ -191,6 +191,8 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     }
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(source));
     Freeze freeze = PlanFreeze(view, machine.id, LayerFileName(source.id, operation_id_));
+    // Layers that no snapshot needs are merged on the way.
+    RETURN_IF_ERROR(core_.CheckNoneStandsOn(source, FilesOf(view.chain)));
     RETURN_IF_ERROR(TakeSize(source.size_bytes));
     const std::vector<Step> copy =
         CopyOf(volume, source, freeze.frozen.file, freeze.frozen.image.format);
@@ -265,7 +267,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
 
   // It may have grown while this waited for it.
   absl::Status TakeSize(int64_t source_bytes) {
-    if (r().size_bytes == 0) size_bytes_ = source_bytes;
+    if (r().size_bytes == 0) size_bytes_ = RoundUpToSector(source_bytes);
     return size_bytes_ < source_bytes ? TooSmall(source_bytes) : absl::OkStatus();
   }
 
@@ -298,8 +300,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
                    fmt::format("{} has a backing file; flatten it first", path.string()),
                    {{"field", "source.image_path"}});
     }
-    const int64_t rounded = (image.virtual_size + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
-    if (r().size_bytes == 0) size_bytes_ = rounded;
+    if (r().size_bytes == 0) size_bytes_ = RoundUpToSector(image.virtual_size);
     RETURN_IF_ERROR(CheckVolumeSize("size_bytes", size_bytes_));
     if (size_bytes_ < image.virtual_size) return TooSmall(image.virtual_size);
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(volume));

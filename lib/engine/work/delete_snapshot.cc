@@ -62,10 +62,12 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
           {{"volume", volume->id}, {"snapshot", snapshot->id}});
     }
     if (position > 0) RETURN_IF_ERROR(CheckMerges(*volume, view, machine.has_value()));
-    if (position < 0 || !machine.has_value()) return PlanDeleteSnapshot(view, snapshot->id);
-    return PlanDeleteSnapshotInUse(view, snapshot->id, machine->id,
-                                   LayerFileName(volume->id, operation_id_),
-                                   MayStream(*volume, *machine));
+    if (position < 0 || !machine.has_value()) {
+      return PlanDeleteSnapshot(view, snapshot->id, volume->format);
+    }
+    return PlanDeleteSnapshotInUse(
+        view, snapshot->id, machine->id, LayerFileName(volume->id, operation_id_),
+        MayStream(*volume, *machine), volume->format == VolumeFormat::kRawThick);
   }
 
   void Began(Transaction& records) override {
@@ -168,39 +170,36 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
   // Everything that could stop a merge is looked at before it begins, because it cannot be undone.
   absl::Status CheckMerges(const VolumeRecord& volume, const ChainView& view, bool in_use) {
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(volume));
-    const std::string& directory = share->directory();
-    ASSIGN_OR_RETURN(std::vector<std::string> others,
-                     core_.strays().Of(share->address(), directory, volume.id));
-    std::erase_if(others, [&](const auto& file) { return IndexOf(view.chain, file) >= 0; });
+    std::set<std::string> touched;
     for (const SurplusRun& run : Surplus(volume)) {
       for (size_t i = run.first; i <= run.last && i < view.chain.size(); ++i) {
         const ChainLink& layer = view.chain[i];
         const ChainLink& below = view.chain[i - 1];
-        RETURN_IF_ERROR(
-            CheckOnlyUser(core_.files(), directory, volume.id, below.file, layer.file, others));
-        const std::string above = i + 1 < view.chain.size() ? view.chain[i + 1].file : "";
+        touched.insert({below.file, layer.file});
+        RETURN_IF_ERROR(CheckNoInternalSnapshots(volume.id, layer));
         RETURN_IF_ERROR(CheckOnlyName(volume.id, below));
-        if (!above.empty()) RETURN_IF_ERROR(CheckOnlyName(volume.id, view.chain[i + 1]));
-        RETURN_IF_ERROR(
-            CheckOnlyUser(core_.files(), directory, volume.id, layer.file, above, others));
+        if (i + 1 < view.chain.size()) {
+          RETURN_IF_ERROR(CheckOnlyName(volume.id, view.chain[i + 1]));
+        }
         RETURN_IF_ERROR(CheckRoom(*share, layer, below, in_use));
       }
     }
-    return absl::OkStatus();
+    return core_.CheckNoneStandsOn(volume, {touched.begin(), touched.end()});
   }
 
   // The merge may need as much room below as the layer takes; the exact figure is worked out only
-  // when that is more than there is, and not of files that a machine has open. The map and a few
-  // tables are written besides.
+  // when that is more than there is. The map and a few tables are written besides.
   absl::Status CheckRoom(Share& share, const ChainLink& layer, const ChainLink& below,
                          bool in_use) {
     constexpr int64_t kMetadataBytes = 64 * kKiB;
     ASSIGN_OR_RETURN(FileSystemStat room, core_.files().StatFileSystem(share.directory()));
     int64_t needed = layer.image.physical_bytes + kMetadataBytes;
-    if (needed > room.available_bytes && !in_use) {
-      ASSIGN_OR_RETURN(needed, core_.tool().MeasureCommit(share.directory(), layer.file, below.file,
-                                                          below.image.format, CancelToken()));
-      needed += kMetadataBytes;
+    if (needed > room.available_bytes) {
+      const auto exact = core_.tool().MeasureCommit(share.directory(), layer.file, below.file,
+                                                    below.image.format, CancelToken());
+      // What a machine is writing to may not be legible.
+      if (!exact.ok() && !in_use) return exact.status();
+      if (exact.ok()) needed = *exact + kMetadataBytes;
     }
     if (needed <= room.available_bytes) return absl::OkStatus();
     return Error(

@@ -50,7 +50,7 @@ class ImportVolume : public WorkOn<ImportVolumeRequest> {
                                 .size_bytes = volume->size_bytes,
                                 .backing_file = {}},
                   ReceiveContentStep{volume->share, incoming, volume->format},
-                  RenameStep{volume->share, incoming, volume->active_file}};
+                  RenameStep{volume->share, incoming, volume->active_file, /*replaces=*/false}};
     plan.no_return = plan.steps.size();
     plan.undo = {RemoveFilesStep{volume->share, {volume->active_file, incoming}}};
     return plan;

@@ -56,6 +56,7 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     if (volume->share == r().share) return Plan{};  // one ahead in the queue moved it there
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    RETURN_IF_ERROR(core_.CheckNoneStandsOn(*volume, volume->chain));
     VolumeRecord there = *volume;
     there.share = r().share;
     RETURN_IF_ERROR(CheckNamesFree(core_, there));

@@ -72,7 +72,9 @@ absl::StatusOr<PlacedVolume> PlaceVolume(Core& core, Pool& pool, const AskedVolu
 absl::Status CheckNamesFree(Core& core, const VolumeRecord& volume) {
   ASSIGN_OR_RETURN(std::string directory, core.DirectoryOf(volume.share));
   RETURN_IF_ERROR(core.files().RefreshDirectory(directory));
-  for (const std::string& name : {BaseFileName(volume.id), InfoFileName(volume.id)}) {
+  std::vector<std::string> names = volume.chain;
+  names.push_back(InfoFileName(volume.id));
+  for (const std::string& name : names) {
     absl::Status found = core.files().Stat(directory + "/" + name).status();
     if (absl::IsNotFound(found)) continue;
     RETURN_IF_ERROR(found);

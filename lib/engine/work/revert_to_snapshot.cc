@@ -39,11 +39,19 @@ class RevertToSnapshot : public WorkOn<RevertToSnapshotRequest> {
     if (snapshot->state != SnapshotState::kAvailable) return WrongState(*snapshot, "revert to");
     RETURN_IF_ERROR(Check(*volume, *snapshot));
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
-    if (IndexOf(view.chain, snapshot->layer) < 1) {
+    const int position = IndexOf(view.chain, snapshot->layer);
+    if (position < 1) {
       return Error(Reason::kChainCorrupt,
                    fmt::format("{} is not a layer of the chain", snapshot->layer),
                    {{"volume", volume->id}, {"snapshot", snapshot->id}});
     }
+    // Its layer is emptied, and those above are removed.
+    std::vector<std::string> files = FilesOf(view.chain);
+    files.erase(files.begin(), files.begin() + position);
+    for (size_t i = static_cast<size_t>(position); i < view.chain.size(); ++i) {
+      RETURN_IF_ERROR(CheckNoInternalSnapshots(volume->id, view.chain[i]));
+    }
+    RETURN_IF_ERROR(core_.CheckNoneStandsOn(*volume, files));
     return PlanRevert(view, snapshot->id, Newer(*volume, *snapshot), operation_id_);
   }
 

@@ -88,7 +88,7 @@ TEST(StatusTest, ErrnoFollowsOurOwnTable) {
                                                        {EEXIST, kAlreadyExists},
                                                        {ENOSPC, kResourceExhausted},
                                                        {EDQUOT, kResourceExhausted},
-                                                       {EFBIG, kResourceExhausted},
+                                                       {EFBIG, kFailedPrecondition},
                                                        {EACCES, kFailedPrecondition},
                                                        {EPERM, kFailedPrecondition},
                                                        {EROFS, kFailedPrecondition},

@@ -126,22 +126,5 @@ TEST_F(ChainTest, ListsTheFilesOfOneVolumeOnly) {
   EXPECT_EQ(names, (std::vector<std::string>{base_, Layer("1"), Layer("tmp-snap-2")}));
 }
 
-TEST_F(ChainTest, TheOnlyUserOfAFile) {
-  Make(base_);
-  Make(Layer("1"), base_);
-  Make(Layer("2"), Layer("1"));
-  const auto check = [this](const std::string& base, const std::string& user) {
-    auto all = ListChainFiles(*FileSystem::Posix(), dir_.path(), id_);
-    EXPECT_OK(all);
-    return CheckOnlyUser(*FileSystem::Posix(), dir_.path(), id_, base, user, *all);
-  };
-  EXPECT_OK(check(base_, Layer("1")));
-  Make(Layer("3"), base_);
-  EXPECT_THAT(check(base_, Layer("1")), HasReasonOf(Reason::kBackingFileShared));
-  EXPECT_OK(check(Layer("1"), Layer("2")));
-  EXPECT_OK(CheckOnlyUser(*FileSystem::Posix(), dir_.path(), id_, base_, Layer("1"), {Layer("9")}))
-      << "it is gone";
-}
-
 }  // namespace
 }  // namespace cairn

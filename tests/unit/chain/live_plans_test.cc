@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/base/size.h"
 #include "tests/unit/chain/chains_of_tests.h"
 
 namespace cairn {
@@ -116,6 +117,22 @@ TEST(LivePlansTest, AnAlmostEmptyFileBelowIsMergedUp) {
   // Where that is not possible, as with a base that is to stay.
   plan = PlanDeleteSnapshotInUse(view, "S1", "att", "volume-v.f", false);
   EXPECT_EQ(std::get<MakeImageStep>(plan.steps[1]).file, "volume-v.f");
+}
+
+// Before anything changes that could not be taken back.
+TEST(LivePlansTest, AThickBaseThatIsMergedIntoHasItsSpaceFirst) {
+  ChainView view = MakeView({"S1", "S2"});
+  for (ChainLink& link : view.chain) link.image.virtual_size = kGiB;
+  view.chain[0].image.virtual_size = kMiB;
+  Plan plan = PlanDeleteSnapshotInUse(view, "S1", "att", "fresh", false, /*thick=*/true);
+  EXPECT_EQ(std::get<GrowImageStep>(plan.steps[1]),
+            (GrowImageStep{view.share, "volume-v", VolumeFormat::kRawThick, kGiB}));
+  EXPECT_EQ(plan.no_return, 2u);
+  EXPECT_EQ(std::get<UngrowImageStep>(plan.undo[0]),
+            (UngrowImageStep{view.share, "volume-v", view.chain[0].image.format, kMiB}));
+  // It is not touched when the one above it is kept.
+  plan = PlanDeleteSnapshotInUse(view, "S2", "att", "fresh", false, /*thick=*/true);
+  EXPECT_FALSE(std::holds_alternative<GrowImageStep>(plan.steps[1]));
 }
 
 // One layer that no snapshot needs may stay on top, and goes with the next change.

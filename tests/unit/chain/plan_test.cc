@@ -193,7 +193,7 @@ TEST(LayerPlansTest, TheFirstSnapshotIsUndoneWithItsMap) {
 }
 
 TEST(LayerPlansTest, AMiddleSnapshotGoesByCommitHeaderMapUnlink) {
-  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S2");
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S2", VolumeFormat::kQcow2);
   EXPECT_THAT(
       Words(plan.steps),
       ElementsAre("merging volume-v.S2 into volume-v.S1", "pointing volume-v.S3 at volume-v.S1",
@@ -203,13 +203,13 @@ TEST(LayerPlansTest, AMiddleSnapshotGoesByCommitHeaderMapUnlink) {
 }
 
 TEST(LayerPlansTest, TheOldestSnapshotGoesIntoTheBaseOfItsFormat) {
-  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S1");
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S1", VolumeFormat::kQcow2);
   EXPECT_EQ(std::get<RepointStep>(plan.steps[1]).backing_format, FileFormat::kRaw);
   EXPECT_EQ(std::get<RepointStep>(plan.steps[1]).backing_file, "volume-v");
 }
 
 TEST(LayerPlansTest, TheNewestSnapshotGoesByCommitMapUnlink) {
-  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S3");
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S3", VolumeFormat::kQcow2);
   EXPECT_THAT(Words(plan.steps),
               ElementsAre("merging volume-v.S3 into volume-v.S2",
                           "writing the map volume-v.info active=volume-v.S2 S1 S2",
@@ -219,21 +219,41 @@ TEST(LayerPlansTest, TheNewestSnapshotGoesByCommitMapUnlink) {
 TEST(LayerPlansTest, ALayerThatWasMergedAlreadyGoesByMapUnlink) {
   ChainView view = ThreeSnapshots();
   view.chain.erase(view.chain.begin() + 2);
-  EXPECT_THAT(Words(PlanDeleteSnapshot(view, "S2").steps),
+  EXPECT_THAT(Words(PlanDeleteSnapshot(view, "S2", VolumeFormat::kQcow2).steps),
               ElementsAre("writing the map volume-v.info active=volume-v.S3 S1 S3",
                           "removing volume-v.S2"));
+}
+
+TEST(LayerPlansTest, WhatIsSmallerThanWhatIsMergedIntoItGrowsFirst) {
+  ChainView view = testing::MakeView({"a", "S1"});
+  view.chain[0].image.virtual_size = kMiB + 1;
+  view.chain[1].image.virtual_size = 2 * kMiB;
+  view.chain[2].image.virtual_size = 3 * kMiB;
+  const Plan plan = PlanDeleteSnapshot(view, "S1", VolumeFormat::kRawThick);
+  ASSERT_EQ(plan.no_return, 2u);
+  // No file is ever larger than the one above it.
+  EXPECT_EQ(std::get<GrowImageStep>(plan.steps[0]),
+            (GrowImageStep{view.share, "volume-v.a", VolumeFormat::kQcow2, 3 * kMiB}));
+  EXPECT_EQ(std::get<GrowImageStep>(plan.steps[1]),
+            (GrowImageStep{view.share, "volume-v", VolumeFormat::kRawThick, 3 * kMiB}));
+  ASSERT_EQ(plan.undo.size(), 2u);
+  EXPECT_EQ(std::get<UngrowImageStep>(plan.undo[0]),
+            (UngrowImageStep{view.share, "volume-v", FileFormat::kRaw, kMiB + 1}));
+  EXPECT_EQ(std::get<UngrowImageStep>(plan.undo[1]),
+            (UngrowImageStep{view.share, "volume-v.a", FileFormat::kQcow2, 2 * kMiB}));
 }
 
 // A volume that was in use has layers that no snapshot needs: they go too, upper ones first, so that
 // beginning again never puts older data over newer.
 TEST(LayerPlansTest, LayersThatNoSnapshotNeedsGoToo) {
-  Plan plan = PlanDeleteSnapshot(testing::MakeView({"S1", "a", "S2", "b"}), "S2");
+  Plan plan =
+      PlanDeleteSnapshot(testing::MakeView({"S1", "a", "S2", "b"}), "S2", VolumeFormat::kQcow2);
   EXPECT_THAT(Words(plan.steps), ElementsAre("merging volume-v.b into volume-v.S2",
                                              "merging volume-v.S2 into volume-v.a",
                                              "merging volume-v.a into volume-v.S1",
                                              "writing the map volume-v.info active=volume-v.S1 S1",
                                              "removing volume-v.b, volume-v.S2, volume-v.a"));
-  plan = PlanDeleteSnapshot(testing::MakeView({"a", "S1", "S2"}), "S1");
+  plan = PlanDeleteSnapshot(testing::MakeView({"a", "S1", "S2"}), "S1", VolumeFormat::kQcow2);
   EXPECT_THAT(Words(plan.steps),
               ElementsAre("merging volume-v.S1 into volume-v.a", "merging volume-v.a into volume-v",
                           "pointing volume-v.S2 at volume-v",
@@ -263,7 +283,7 @@ TEST(LayerPlansTest, ARevertToAnOlderOneTakesTheNewerOnesAfterThePointOfNoReturn
 
 TEST(LayerPlansTest, AMapStepKnowsWhatItReplaces) {
   const auto former = [](const Step& step) { return std::get<WriteMapStep>(step).former; };
-  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S3");
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S3", VolumeFormat::kQcow2);
   EXPECT_EQ(former(plan.steps[1]), (FormerMap{"volume-v.S3", {"S3"}}));
   plan = PlanCreateSnapshots({{ThreeSnapshots(), "S4", ""}}, false, "op");
   EXPECT_EQ(former(plan.steps[1]), (FormerMap{"volume-v.S3", {}}));
@@ -273,7 +293,7 @@ TEST(LayerPlansTest, AMapStepKnowsWhatItReplaces) {
 }
 
 TEST(LayerPlansTest, WhatAHeaderNamedBeforeIsKnown) {
-  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S2");
+  Plan plan = PlanDeleteSnapshot(ThreeSnapshots(), "S2", VolumeFormat::kQcow2);
   EXPECT_EQ(std::get<RepointStep>(plan.steps[1]).instead_of, "volume-v.S2");
 }
 

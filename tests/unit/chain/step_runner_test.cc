@@ -26,6 +26,10 @@ class CountingTool : public ImageTool {
   absl::Status RepairLeaks(const std::string&, const std::string&, const CancelToken&) override {
     return absl::UnimplementedError("");
   }
+  absl::Status Resize(const std::string&, const std::string&, int64_t,
+                      const CancelToken&) override {
+    return absl::UnimplementedError("");
+  }
   absl::Status Convert(const ConvertOptions& options, const CancelToken& cancel,
                        const ProgressFn& progress) override {
     ++conversions;
@@ -69,6 +73,7 @@ class ConvertStepTest : public ::testing::Test {
   // Once more too, as after a crash.
   void ExpectClone(int conversions, uint8_t byte) {
     for (int time = 1; time <= 2; ++time) {
+      context_.again = time == 2;
       ASSERT_OK(RunStep(step_, context_));
       EXPECT_EQ(tool_.conversions, time * conversions);
       const std::string clone = dir_.File("to/clone");
@@ -99,6 +104,7 @@ TEST_F(ConvertStepTest, AQcow2FileOfItsOwnIsCopied) {
   Make("source", VolumeFormat::kQcow2);
   QemuWrite(dir_.File("from/source"), FileFormat::kQcow2, 0, 65536, 5);
   ExpectClone(0, 5);
+  std::filesystem::remove(dir_.File("to/clone"));
   step_.size_bytes = 3 * kSize;
   context_.permissions.mode = 0666;
   ExpectClone(0, 5);

@@ -180,6 +180,17 @@ TEST_F(BadFilesTest, ARawFileThatIsNoMultipleOfASector) {
   ExpectNotAdopted(Reason::kInvalidField, VolumeFormat::kRawSparse);
 }
 
+TEST_F(BadFilesTest, SnapshotsThatTheMapNamesInAnotherWay) {
+  MakePlain(base());
+  MakeBacked(layer(), base());
+  std::string capitals = snapshot_;
+  for (char& c : capitals) c = static_cast<char>(std::toupper(c));
+  for (const std::string& key : {capitals, "tmp-snap-" + snapshot_, std::string("daily")}) {
+    WriteMap("{\"active\": \"" + layer() + "\", \"" + key + "\": \"" + layer() + "\"}");
+    ExpectNotAdopted(Reason::kImageUnsafe);
+  }
+}
+
 TEST_F(BadFilesTest, SymbolicLinks) {
   WriteFile(engine_.dir().File("secret"), std::string(kMiB, 's'));
   std::filesystem::create_symlink(engine_.dir().File("secret"), Path(base()));

@@ -235,6 +235,23 @@ TEST_F(FullDiskTest, DeletingASnapshotWhoseLayerDoesNotFitBelow) {
   EXPECT_TRUE(QemuReads(engine_->ActivePath(volume), FileFormat::kRaw, 0, kData, 2));
 }
 
+// What the layer holds lies wholly on what is allocated below, so that the machine is asked to merge it.
+TEST_F(FullDiskTest, DeletingASnapshotInUseThatNeedsNoRoom) {
+  const std::string volume = MakeVolume(VolumeFormat::kQcow2);
+  ASSERT_OK_AND_ASSIGN(const std::string snapshot, engine_->Snapshot(volume));
+  QemuWrite(engine_->ActivePath(volume), FileFormat::kQcow2, 0, kData, 8);
+  AttachVolumeRequest attach = Attach(volume, "machine");
+  attach.hypervisor.kind = HypervisorAddress::Kind::kAssisted;
+  ASSERT_OK(engine_->Do(attach));
+  Fill(kMiB);
+  ASSERT_OK_AND_ASSIGN(OperationPtr op,
+                       engine_->Submit(DeleteSnapshotRequest{.snapshot_id = snapshot}));
+  while (op->state != OperationState::kWaitingForConsumer && !Ended(op->state)) {
+    ASSERT_OK_AND_ASSIGN(op, engine_->Wait(op->id, absl::Milliseconds(20)));
+  }
+  EXPECT_EQ(op->state, OperationState::kWaitingForConsumer) << op->error;
+}
+
 TEST_F(FullDiskTest, DeletingAVolumeNeedsNoRoom) {
   const std::string volume = MakeVolume(VolumeFormat::kQcow2);
   ASSERT_OK(engine_->Snapshot(volume));

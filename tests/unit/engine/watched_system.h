@@ -57,6 +57,14 @@ class WatchedFileSystem : public FileSystem {
     if (status.ok()) log_->Add("rename to " + NameOf(to));
     return status;
   }
+  absl::Status RenameNew(const std::string& from, const std::string& to) override {
+    absl::Status status = base_->RenameNew(from, to);
+    if (status.ok()) log_->Add("rename to " + NameOf(to));
+    return status;
+  }
+  absl::StatusOr<std::string> ReadLink(const std::string& path) override {
+    return base_->ReadLink(path);
+  }
   absl::Status Remove(const std::string& path) override {
     absl::Status status = base_->Remove(path);
     if (status.ok()) log_->Add("remove " + NameOf(path));

@@ -47,6 +47,7 @@ TEST_F(CopyFileTest, CopiesByEveryMeans) {
   for (const bool clone : {true, false}) {
     for (const bool range : {true, false}) {
       MakeSource(random_.Size(kMiB, 32 * kMiB, 512));
+      options_.replace = true;
       FaultyFileSystem files(FileSystem::Posix());
       if (!clone) {
         files.Inject({.call = "CloneFrom", .error_number = EOPNOTSUPP, .from_then_on = true});

@@ -129,8 +129,12 @@ TEST_F(ImageTest, TakesOwnerAndGroupOfTheBackingFile) {
   EXPECT_EQ(stat.mode & 0777, 0640u);
 }
 
-TEST_F(ImageTest, CreateReplacesAndRefuses) {
+TEST_F(ImageTest, CreateReplacesNothingAndRefuses) {
   WriteFile(dir_.File("image"), "old");
+  EXPECT_THAT(Create("image", {.format = VolumeFormat::kRawSparse, .size_bytes = kMiB}),
+              HasReasonOf(Reason::kFileExists));
+  EXPECT_EQ(ReadFile(dir_.File("image")), "old");
+  std::filesystem::remove(dir_.File("image"));
   ASSERT_OK(Create("image", {.format = VolumeFormat::kRawSparse, .size_bytes = kMiB}));
   EXPECT_EQ(std::filesystem::file_size(dir_.File("image")), static_cast<uintmax_t>(kMiB));
   EXPECT_THAT(Create("a", {.format = VolumeFormat::kRawSparse,

@@ -76,6 +76,7 @@ TEST_F(ImageToolTest, CommitMergesIntoEachKindOfBase) {
     const std::string name(FileFormatName(BaseFileFormat(format)));
     const int64_t size = 32 * kMiB;
     MakeFlat(2 * size);
+    for (const char* file : {"base", "-top:,"}) std::filesystem::remove(dir_.File(file));
     ASSERT_OK(Create("base", {.format = format, .size_bytes = size}));
     WriteBoth("base", name, size, 8);
     // The layer is larger than its base, which must grow.

@@ -8,15 +8,35 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "lib/base/size.h"
 #include "lib/os/unique_fd.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temp_dir.h"
+
+namespace {
+
+bool refuse_chmod = false;
+
+}  // namespace
+
+// In place of the C library's: root is refused by no local file system.
+extern "C" int fchmod(int fd, mode_t mode) noexcept {
+  if (!refuse_chmod) return static_cast<int>(syscall(SYS_fchmod, fd, mode));
+  errno = EPERM;
+  return -1;
+}
+extern "C" int chmod(const char* path, mode_t mode) noexcept {
+  if (!refuse_chmod) return static_cast<int>(syscall(SYS_chmod, path, mode));
+  errno = EPERM;
+  return -1;
+}
 
 namespace cairn {
 namespace {
@@ -243,6 +263,55 @@ TEST_F(FileSystemTest, StartSyncLeavesTheContentAsItIs) {
   file->StartSync(kMiB, 3);  // where nothing is
   EXPECT_OK(file->Sync());
   EXPECT_EQ(ReadFile(dir_.File("f")), "abc");
+}
+
+// As on an appliance with lists of access rights, or where the server's user is squashed.
+TEST_F(FileSystemTest, AModeThatIsWideEnoughIsLeft) {
+  const mode_t mask = umask(0);
+  refuse_chmod = true;
+  const bool wide = files_.Open(dir_.File("wide"), OpenMode::kCreate).ok();
+  EXPECT_OK(files_.MakeDirectories(dir_.File("directory")));
+  umask(0077);
+  const absl::Status narrow = files_.Open(dir_.File("narrow"), OpenMode::kCreate).status();
+  umask(mask);
+  refuse_chmod = false;
+  ASSERT_EQ(chmod(dir_.File("wide").c_str(), 0777), 0);
+  auto file = MustOpen("wide", OpenMode::kReadWrite);
+  refuse_chmod = true;
+  EXPECT_OK(file->SetOwnerAndMode(static_cast<uid_t>(-1), static_cast<gid_t>(-1), 0666));
+  refuse_chmod = false;
+  EXPECT_TRUE(wide);
+  EXPECT_THAT(narrow, HasReasonOf(Reason::kShareNotWritable));
+  EXPECT_THAT(std::string(narrow.message()), ::testing::HasSubstr("the mode is to be 0660"));
+}
+
+TEST_F(FileSystemTest, ANewNameIsGivenToNothingThatIsThere) {
+  WriteFile(dir_.File("a"), "mine");
+  WriteFile(dir_.File("b"), "a stranger's");
+  std::filesystem::create_directory(dir_.File("directory"));
+  std::filesystem::create_symlink("nowhere", dir_.File("link"));
+  for (const char* taken : {"b", "directory", "link"}) {
+    EXPECT_THAT(files_.RenameNew(dir_.File("a"), dir_.File(taken)),
+                HasReasonOf(Reason::kFileExists));
+  }
+  EXPECT_EQ(ReadFile(dir_.File("b")), "a stranger's");
+  EXPECT_OK(files_.RenameNew(dir_.File("a"), dir_.File("c")));
+  EXPECT_EQ(ReadFile(dir_.File("c")), "mine");
+  EXPECT_THAT(files_.Stat(dir_.File("a")), HasReasonOf(Reason::kFileNotFound));
+  EXPECT_THAT(files_.RenameNew(dir_.File("a"), dir_.File("d")), HasReasonOf(Reason::kFileNotFound));
+  // An earlier try may have been cut off between the two names of a link.
+  std::filesystem::create_hard_link(dir_.File("c"), dir_.File("d"));
+  EXPECT_OK(files_.RenameNew(dir_.File("c"), dir_.File("d")));
+  EXPECT_EQ(ReadFile(dir_.File("d")), "mine");
+  EXPECT_THAT(files_.Stat(dir_.File("c")), HasReasonOf(Reason::kFileNotFound));
+}
+
+TEST_F(FileSystemTest, WhereALinkLeads) {
+  WriteFile(dir_.File("file"), "x");
+  std::filesystem::create_symlink("some/where", dir_.File("link"));
+  EXPECT_EQ(files_.ReadLink(dir_.File("link")).value(), "some/where");
+  EXPECT_FALSE(files_.ReadLink(dir_.File("file")).ok());
+  EXPECT_THAT(files_.ReadLink(dir_.File("none")), HasReasonOf(Reason::kFileNotFound));
 }
 
 TEST_F(FileSystemTest, RenameReplacesAndRemoveCanBeDoneTwice) {
