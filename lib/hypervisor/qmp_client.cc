@@ -16,7 +16,8 @@ namespace {
 
 // The longest answer is the list of all nodes, about 1 KiB for each file that the machine has open.
 constexpr size_t kLineMaxBytes = 8 << 20;
-constexpr int kDepthMax = 64;
+// query-block tells of each backing file within the one above it. Chains of others may be longer than ours.
+constexpr int kDepthMax = 1100;
 constexpr size_t kEventsMax = 1024;
 constexpr size_t kWordsMax = 1000;
 constexpr size_t kReadBytes = 64 << 10;

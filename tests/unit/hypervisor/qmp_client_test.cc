@@ -148,6 +148,19 @@ TEST(QmpClient, APeerThatIsNoQmp) {
   });
 }
 
+// query-block tells of a chain of 256 files like this.
+TEST(QmpClient, AnAnswerAsDeepAsTheLongestChain) {
+  FakePeer peer([](FakePeer& self) {
+    self.Greet();
+    std::string answer = "{}";
+    for (int i = 0; i < 300; ++i) answer = "{\"backing-image\": " + answer + "}";
+    self.Say("{\"id\": 2, \"return\": " + answer + "}\n");
+    self.Hang();
+  });
+  ASSERT_OK_AND_ASSIGN(auto qmp, QmpClient::Connect(peer.address(), {}));
+  EXPECT_OK(qmp->Execute("query-block"));
+}
+
 TEST(QmpClient, ALineWithoutEndIsNotKept) {
   FakePeer peer([](FakePeer& self) {
     while (self.Flood(std::string(1 << 16, 'x'))) continue;
