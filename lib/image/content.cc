@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <libnbd.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <string>
@@ -18,6 +20,7 @@
 #include "lib/base/monotonic_time.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
+#include "lib/image/image_tool.h"
 #include "lib/image/qemu_error.h"
 #include "lib/os/file_system.h"
 
@@ -36,7 +39,6 @@ constexpr absl::Duration kEndMax = absl::Seconds(60);
 constexpr absl::Duration kGiveUpMax = absl::Seconds(5);
 constexpr absl::Duration kPollMin = absl::Milliseconds(1);
 constexpr absl::Duration kPollMax = absl::Milliseconds(50);
-constexpr int64_t kAddressSpaceBytes = 4 * kGiB;
 
 // Calls `done` with growing pauses until it is true; false when `limit` passed first.
 template <typename Predicate>
@@ -53,12 +55,22 @@ bool PollUntil(absl::Duration limit, Predicate done) {
 class SocketDirectory {
  public:
   static absl::StatusOr<std::unique_ptr<SocketDirectory>> Make() {
-    const char* parent = getenv("TMPDIR");
-    std::string path =
-        fmt::format("{}/cairn-nbd-XXXXXX", parent != nullptr && *parent == '/' ? parent : "/tmp");
-    if (mkdtemp(path.data()) == nullptr) {
-      return ErrnoError(errno, fmt::format("cannot make the directory {}", path));
+    const char* named = getenv("TMPDIR");
+    const std::string parent = named != nullptr && *named == '/' ? named : "/tmp";
+    std::string path = parent + "/cairn-nbd-XXXXXX";
+    // Neither the share nor the image is to blame.
+    const auto error = [&](std::string_view why) {
+      return Error(
+          Reason::kToolFailed,
+          fmt::format("the directory for temporary files, {} (TMPDIR), is not usable: {}; the "
+                      "socket of qemu-nbd is made there",
+                      parent, why),
+          {{"tool", "qemu-nbd"}});
+    };
+    if (path.size() + sizeof("/socket") > sizeof(sockaddr_un::sun_path)) {
+      return error("its path is too long for a UNIX socket");
     }
+    if (mkdtemp(path.data()) == nullptr) return error(strerrordesc_np(errno));
     return std::unique_ptr<SocketDirectory>(new SocketDirectory(std::move(path)));
   }
   ~SocketDirectory() {
@@ -269,7 +281,7 @@ ProcessSpec ServerSpec(const OpenContentOptions& options, const std::string& soc
                "--cache=writeback"};
   if (!options.writable) spec.argv.push_back("--read-only");
   spec.argv.insert(spec.argv.end(), {"--", QemuPath(options.path)});
-  spec.address_space_bytes = kAddressSpaceBytes;
+  spec.address_space_bytes = kToolAddressSpaceBytes;
   spec.output_max_bytes = 64 * kKiB;
   return spec;
 }

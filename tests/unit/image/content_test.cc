@@ -150,6 +150,16 @@ TEST_F(ContentTest, ErrorsCarryWhatTheToolSaid) {
   EXPECT_FALSE(Open("none", FileFormat::kRaw, false).ok());
 }
 
+TEST_F(ContentTest, ADirectoryForTemporaryFilesThatIsNoneIsNamed) {
+  ASSERT_OK(Create("image", {.size_bytes = kMiB}));
+  for (const std::string& named : {dir_.File("none"), sockets_.path() + std::string(120, 'd')}) {
+    setenv("TMPDIR", named.c_str(), 1);
+    const auto opened = Open("image", FileFormat::kQcow2, false);
+    EXPECT_THAT(opened, HasReasonOf(Reason::kToolFailed));
+    EXPECT_THAT(Describe(opened.status()), ::testing::HasSubstr(named + " (TMPDIR)"));
+  }
+}
+
 TEST_F(ContentTest, ASessionThatIsDroppedLeavesNothing) {
   ASSERT_OK(Create("image", {.size_bytes = kMiB}));
   {
