@@ -13,8 +13,9 @@
 namespace cairn {
 namespace {
 
-// A put may lose to another change of the same record; it is looked at anew then.
-constexpr int kAdmissionTries = 10;
+// A put may lose to another change of the same record; it is looked at anew then. Each time one of those that
+// compete gets on, so as many tries are needed as there are of them.
+constexpr int kAdmissionTries = 1000;
 
 }  // namespace
 

@@ -161,6 +161,22 @@ TEST_F(OperationsTest, TheSameRequestFromManyAtOnceIsDoneOnce) {
   EXPECT_EQ(volumes.items.size(), 1u);
 }
 
+// None expects a revision, so none is refused because of another.
+TEST_F(OperationsTest, ManyUpdatesOfOneRecordAtOnce) {
+  ASSERT_OK_AND_ASSIGN(const std::string volume, engine_.Create(VolumeFormat::kQcow2, kMiB));
+  constexpr int kUpdates = 200;
+  std::vector<std::promise<absl::Status>> answers(kUpdates);
+  for (int i = 0; i < kUpdates; ++i) {
+    UpdateVolumeRequest update;
+    update.volume_id = volume;
+    update.name = "name-" + std::to_string(i);
+    engine_->Submit(update, {}, [&answers, i](absl::StatusOr<OperationPtr> op) {
+      answers[static_cast<size_t>(i)].set_value(op.status());
+    });
+  }
+  for (auto& answer : answers) EXPECT_OK(answer.get_future().get());
+}
+
 TEST_F(OperationsTest, WhatIsOnlyValidatedIsNotDone) {
   const std::string before = Observe(engine_);
   const int64_t revision = engine_->records().revision();
