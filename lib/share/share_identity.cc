@@ -19,7 +19,6 @@ namespace {
 constexpr char kIdentityFile[] = "identity";
 constexpr char kMarkFile[] = "catalog";
 constexpr int64_t kFileBytesMax = 4096;
-constexpr mode_t kFileMode = 0644;
 
 // Nothing when there is no such file; null when what is in it is not JSON.
 absl::StatusOr<std::optional<nlohmann::json>> ReadSmallFile(FileSystem& files,
@@ -190,10 +189,8 @@ absl::Status ShareIdentity::Mark() {
 absl::Status ShareIdentity::Write(const std::string& name, const std::string& content) {
   const std::string directory = fmt::format("{}/{}", directory_, kPrivateDirectory);
   RETURN_IF_ERROR(files_->MakeDirectories(directory));  // where there is no lock it may be missing
-  return ReplaceFile(
-      *files_,
-      {.directory = directory, .name = name, .temporary = name + ".new", .mode = kFileMode},
-      content + "\n");
+  return ReplaceFile(*files_, {.directory = directory, .name = name, .temporary = name + ".new"},
+                     content + "\n");
 }
 
 }  // namespace cairn

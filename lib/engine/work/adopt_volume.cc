@@ -127,24 +127,31 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     return absl::OkStatus();
   }
 
-  absl::Status NoSnapshotId(const std::string& id) const {
+  // Not wrong in itself, but no id of ours.
+  absl::Status CheckSnapshotId(const std::string& id) const {
     constexpr std::string_view kTemporary = "tmp-snap-";
     const std::string file = InfoFileName(r().volume_id);
-    const std::string what =
-        id.starts_with(kTemporary)
-            ? "a temporary snapshot that a clone of Cinder's has left: delete it there first"
-            : "no UUID in lower case, which the ids of snapshots are: correct the map";
-    return Error(Reason::kImageUnsafe, fmt::format("{} names snapshot \"{}\": {}", file, id, what),
-                 {{"volume", r().volume_id}, {"file", file}, {"snapshot", id}});
+    const auto refuse = [&](std::string_view what) {
+      return Error(Reason::kImageUnsafe,
+                   fmt::format("{} names snapshot \"{}\", {}", file, id, what),
+                   {{"volume", r().volume_id}, {"file", file}, {"snapshot", id}});
+    };
+    if (id.starts_with(kTemporary)) {
+      return refuse("a temporary one that a clone of Cinder's has left: delete it there first");
+    }
+    if (!IsCanonicalId(id) && ParseId("snapshot", id).ok()) {
+      return refuse("a UUID in capitals: write it in lower case");
+    }
+    return absl::OkStatus();
   }
 
   // Each key of the map becomes a snapshot; its content is the backing file of its layer.
   absl::Status FindSnapshots(const InfoMap& map, const Chain& chain) {
     snapshots_.clear();  // it may be planned again
     for (const auto& [id, layer] : map.layers) {
-      if (!IsCanonicalId(id)) return NoSnapshotId(id);
+      RETURN_IF_ERROR(CheckSnapshotId(id));
       const int position = IndexOf(chain, layer);
-      if (position < 1) {
+      if (!IsCanonicalId(id) || position < 1) {
         return Error(Reason::kMapCorrupt,
                      fmt::format("the map names snapshot \"{}\" with layer {}, which is not in the "
                                  "chain of {}",

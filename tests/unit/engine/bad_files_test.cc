@@ -185,7 +185,7 @@ TEST_F(BadFilesTest, SnapshotsThatTheMapNamesInAnotherWay) {
   MakeBacked(layer(), base());
   std::string capitals = snapshot_;
   for (char& c : capitals) c = static_cast<char>(std::toupper(c));
-  for (const std::string& key : {capitals, "tmp-snap-" + snapshot_, std::string("daily")}) {
+  for (const std::string& key : {capitals, "tmp-snap-" + snapshot_}) {
     WriteMap("{\"active\": \"" + layer() + "\", \"" + key + "\": \"" + layer() + "\"}");
     ExpectNotAdopted(Reason::kImageUnsafe);
   }
