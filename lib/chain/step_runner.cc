@@ -346,8 +346,14 @@ class Runner {
 }  // namespace
 
 absl::Status RunStep(const Step& step, const StepContext& context) {
-  // A step can be done twice, so it is when another host has replaced a file under it.
-  absl::Status status = OnceMoreIfStale([&] { return std::visit(Runner(context), step); });
+  // A step can be done twice, so it is when another host has replaced a file under it. What the first
+  // time has made is then its own.
+  StepContext at = context;
+  absl::Status status = OnceMoreIfStale([&] {
+    const absl::Status done = std::visit(Runner(at), step);
+    at.again = true;
+    return done;
+  });
   return Annotate(status, DescribeStep(step), {{"share", ShareOf(step)}});
 }
 
