@@ -1,6 +1,7 @@
 // cairnctl volume: import and export.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -122,12 +123,25 @@ absl::StatusOr<client::TransferSummary> Export(Session* session, const ExportArg
     return (*client)->ExportVolume(request, client::NewFileSink(STDOUT_FILENO, true).get(),
                                    options);
   }
-  if (!args.force && access(args.file.c_str(), F_OK) == 0)
-    return absl::AlreadyExistsError(fmt::format("{} exists; --force replaces it", args.file));
   return (*client)->ExportVolumeToFile(request, args.file, options);
 }
 
+// Before anything is asked of the server.
+absl::Status CheckTarget(const ExportArgs& args) {
+  struct stat info = {};
+  if (args.file == "-" || stat(args.file.c_str(), &info) != 0) return absl::OkStatus();
+  if (S_ISDIR(info.st_mode)) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} is a directory; name a file in it", args.file));
+  }
+  if (args.force) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      fmt::format("{} exists; --force {}", args.file,
+                  S_ISREG(info.st_mode) ? "replaces it" : "writes into it"));
+}
+
 absl::Status RunExport(Session* session, const ExportArgs& args) {
+  if (absl::Status status = CheckTarget(args); !status.ok()) return status;
   const auto id = args.snapshot ? SnapshotId(session, args.source) : VolumeId(session, args.source);
   if (!id.ok()) return id.status();
   v1::ExportVolumeRequest request;
@@ -182,11 +196,13 @@ void AddExport(CLI::App* noun, Session* session) {
   verb->add_option("volume", args->source, "Id or name; of a snapshot with --snapshot")
       ->required()
       ->type_name(kVolumeType);
-  verb->add_option("file", args->file, "Where to; zeros become holes; - is stdout")
+  verb->add_option(
+          "file", args->file,
+          "Where to: a file, in which zeros become holes, a device, or a FIFO; - is stdout")
       ->required()
       ->type_name(kFileType);
   verb->add_flag("--snapshot", args->snapshot, "The source is a snapshot");
-  verb->add_flag("--force", args->force, "Replace the file if it exists");
+  verb->add_flag("--force", args->force, "Replace the file, or write into the device, that exists");
   AddSize(verb, "--offset", &args->offset, "Begin here; in the file, too");
   AddSize(verb, "--length", &args->length_bytes,
           "So much; to the end by default. The file has the volume's size anyway");

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <sstream>
 
 #include "cairn/client/crc32c.h"
@@ -236,6 +238,122 @@ TEST_F(Export, WithoutAnySuccessItGivesUp) {
     return Serve(request, writer, 0);
   };
   EXPECT_TRUE(absl::IsUnavailable(Run().status()));
+}
+
+// In a folder of its own, with a server that gives the whole content.
+class ExportTarget : public Export {
+ protected:
+  ExportTarget() {
+    std::filesystem::create_directory(folder_);
+    server_.on_export = [](int, const auto& request, Writer* writer) {
+      return Serve(request, writer, -1);
+    };
+  }
+  ~ExportTarget() override { std::filesystem::remove_all(folder_); }
+
+  absl::Status To(const std::string& path) {
+    return server_.MakeClient().ExportVolumeToFile(request_, path, options_).status();
+  }
+  static std::string Read(const std::string& path) {
+    std::ostringstream read;
+    read << std::ifstream(path, std::ios::binary).rdbuf();
+    return read.str();
+  }
+  static mode_t TypeOf(const std::string& path) {
+    struct stat info = {};
+    return lstat(path.c_str(), &info) == 0 ? info.st_mode & S_IFMT : 0;
+  }
+
+  const std::filesystem::path folder_ = std::filesystem::temp_directory_path() / NewUuid();
+  const std::string path_ = folder_ / "disk.raw";
+};
+
+TEST_F(ExportTarget, ALinkStaysAndItsFileIsReplaced) {
+  std::filesystem::create_directory(folder_ / "real");
+  const std::string real = folder_ / "real" / "file";
+  std::ofstream(real) << "old";
+  std::filesystem::create_symlink("real/file", folder_ / "second");
+  std::filesystem::create_symlink("second", path_);
+  EXPECT_EQ(To(path_), absl::OkStatus());
+  EXPECT_EQ(TypeOf(path_), S_IFLNK);
+  EXPECT_TRUE(Read(real) == Content());
+  // A link to nothing yet is no different.
+  std::filesystem::remove(real);
+  EXPECT_EQ(To(path_), absl::OkStatus());
+  EXPECT_EQ(TypeOf(path_), S_IFLNK);
+  EXPECT_TRUE(Read(real) == Content());
+}
+
+TEST_F(ExportTarget, AFifoIsWrittenZerosIncluded) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  auto reader = std::async(std::launch::async, [this] { return Read(path_); });
+  EXPECT_EQ(To(path_), absl::OkStatus());
+  EXPECT_TRUE(reader.get() == Content());
+  EXPECT_EQ(TypeOf(path_), S_IFIFO);
+}
+
+TEST_F(ExportTarget, AFifoThatNobodyReadsIsGivenUpOnRequest) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  std::stop_source stop;
+  options_.stop = stop.get_token();
+  stop.request_stop();
+  EXPECT_TRUE(absl::IsCancelled(To(path_)));
+  EXPECT_EQ(server_.calls("ExportVolume"), 0);
+}
+
+TEST_F(ExportTarget, ADeviceStaysADevice) {
+  if (mknod(path_.c_str(), S_IFCHR | 0600, makedev(1, 3)) != 0)
+    GTEST_SKIP() << "devices cannot be made here";
+  EXPECT_EQ(To(path_), absl::OkStatus());
+  EXPECT_EQ(TypeOf(path_), S_IFCHR);
+  const std::string full = folder_ / "full";
+  ASSERT_EQ(mknod(full.c_str(), S_IFCHR | 0600, makedev(1, 7)), 0);
+  EXPECT_TRUE(absl::IsResourceExhausted(To(full)));
+  EXPECT_EQ(TypeOf(full), S_IFCHR);
+}
+
+TEST_F(ExportTarget, ADirectoryIsRefusedBeforeTheDownload) {
+  ASSERT_TRUE(std::filesystem::create_directory(path_));
+  EXPECT_TRUE(absl::IsFailedPrecondition(To(path_)));
+  std::filesystem::create_symlink("disk.raw", folder_ / "link");
+  EXPECT_TRUE(absl::IsFailedPrecondition(To(folder_ / "link")));
+  EXPECT_EQ(server_.calls("ExportVolume"), 0);
+}
+
+TEST_F(ExportTarget, AFileWithoutANameIsWrittenItself) {
+  const int fd = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_GE(fd, 0);
+  std::filesystem::remove(path_);
+  const std::string name = "/proc/self/fd/" + std::to_string(fd);
+  EXPECT_EQ(To(name), absl::OkStatus());
+  EXPECT_TRUE(Read(name) == Content());
+  close(fd);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+TEST_F(ExportTarget, APartOfSomebodyElsesIsNotTouched) {
+  const std::string part = path_ + ".part";
+  const std::string other = folder_ / "other";
+  std::ofstream(other) << "precious";
+  std::filesystem::create_symlink(other, part);
+  EXPECT_FALSE(To(path_).ok());
+  std::filesystem::remove(part);
+  std::filesystem::create_hard_link(other, part);
+  EXPECT_TRUE(absl::IsFailedPrecondition(To(path_)));
+  EXPECT_EQ(Read(other), "precious");
+  EXPECT_TRUE(std::filesystem::exists(part));
+}
+
+TEST_F(ExportTarget, TwoDownloadsDoNotShareAPart) {
+  absl::Status second;
+  server_.on_export = [&](int n, const auto& request, Writer* writer) {
+    if (n == 0) second = To(path_);
+    return Serve(request, writer, -1);
+  };
+  EXPECT_EQ(To(path_), absl::OkStatus());
+  EXPECT_TRUE(absl::IsFailedPrecondition(second)) << second;
+  EXPECT_TRUE(Read(path_) == Content());
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".part"));
 }
 
 TEST_F(Export, ToAFileLeavesHolesForZerosAndNothingBehind) {

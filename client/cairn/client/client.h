@@ -132,7 +132,9 @@ class Client {
 
   // Downloads into a new file. It is written under the name "<path>.part" and renamed when it is
   // complete, checked and on disk, so that a file of the name `path` is always whole; a file of
-  // that name is replaced. After an error the part is removed.
+  // that name is replaced. After an error the part is removed. A symbolic link stays, and stands
+  // for what it leads to. A device or a FIFO is written itself, zeros included. FAILED_PRECONDITION,
+  // before anything is downloaded, for a directory or a socket.
   absl::StatusOr<TransferSummary> ExportVolumeToFile(const v1::ExportVolumeRequest& request,
                                                      const std::string& path,
                                                      const TransferOptions& options = {}) const;

@@ -19,13 +19,13 @@ class FileSink : public ContentSink {
  public:
   FileSink(int fd, bool sequential) : fd_(fd), sequential_(sequential) {}
 
-  absl::Status Begin(int64_t size_bytes, int64_t, int64_t) override {
+  absl::Status Begin(int64_t size_bytes, int64_t offset, int64_t length_bytes) override {
     if (sequential_) return absl::OkStatus();
     struct stat info = {};
     if (fstat(fd_, &info) != 0) return internal::FileError("cannot look at the file");
     // A device has its size, and what it holds must be overwritten.
     regular_ = S_ISREG(info.st_mode);
-    if (!regular_) return absl::OkStatus();
+    if (!regular_) return CheckRoom(offset + length_bytes);
     old_bytes_ = info.st_size;
     if (ftruncate(fd_, size_bytes) != 0) return internal::FileError("cannot set the file's size");
     return absl::OkStatus();
@@ -63,6 +63,15 @@ class FileSink : public ContentSink {
   }
 
  private:
+  // Before the first byte is overwritten.
+  absl::Status CheckRoom(int64_t end) const {
+    const off_t device_bytes = lseek(fd_, 0, SEEK_END);
+    if (device_bytes < 0) return internal::FileError("cannot find the size of the device");
+    if (device_bytes >= end) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the device has ", device_bytes, " bytes; ", end, " are needed"));
+  }
+
   const int fd_;
   const bool sequential_;
   bool regular_ = false;
