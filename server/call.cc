@@ -122,6 +122,7 @@ void Call::Log(const absl::Status& status) {
 
 absl::Status CallTable::Add(const std::shared_ptr<Call>& call) {
   MutexLock lock(&mutex_);
+  if (auto refused = refused_.find(call->kind()); refused != refused_.end()) return refused->second;
   if (static_cast<int>(calls_.size()) >= calls_max_) {
     return Error(Reason::kTooManyCalls,
                  fmt::format("the server has {} calls in hand and takes no more", calls_max_));
@@ -140,6 +141,7 @@ void CallTable::Abort(const absl::Status& status, const std::vector<CallKind>& k
   std::vector<std::shared_ptr<Call>> ended;
   {
     MutexLock lock(&mutex_);
+    for (CallKind kind : kinds) refused_.emplace(kind, status);
     for (const auto& [key, weak] : calls_) {
       std::shared_ptr<Call> call = weak.lock();
       if (call == nullptr) continue;

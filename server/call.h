@@ -93,7 +93,7 @@ class CallTable {
 
   // TOO_MANY_CALLS when there are as many as may be.
   absl::Status Add(const std::shared_ptr<Call>& call);
-  // Ends the calls of these kinds.
+  // Ends the calls of these kinds, and refuses those that come later: a stop is final.
   void Abort(const absl::Status& status, const std::vector<CallKind>& kinds);
   int size() const;
 
@@ -104,6 +104,7 @@ class CallTable {
   const int calls_max_;
   mutable Mutex mutex_;
   std::map<const Call*, std::weak_ptr<Call>> calls_ ABSL_GUARDED_BY(mutex_);
+  std::map<CallKind, absl::Status> refused_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn

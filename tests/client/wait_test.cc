@@ -68,6 +68,20 @@ TEST_F(Wait, ReportsProgressAndTheEnd) {
   EXPECT_THAT(seen, ::testing::ElementsAre(10, 60, 100));
 }
 
+TEST_F(Wait, GoesOnWhenTheServerEndsInTheMiddle) {
+  server_.on_watch_operation = [](int n, const auto&, auto* writer) {
+    Send(writer, At(v1::OPERATION_STATE_RUNNING));
+    if (n == 0) return Fault(grpc::StatusCode::UNAVAILABLE, "SHUTTING_DOWN");
+    // What gRPC says of the calls that it cancels at its own end.
+    if (n < 3) return grpc::Status(grpc::StatusCode::CANCELLED, "");
+    Send(writer, At(v1::OPERATION_STATE_SUCCEEDED));
+    return grpc::Status::OK;
+  };
+  const auto operation = Begin().Wait();
+  EXPECT_TRUE(operation.ok()) << operation.status();
+  EXPECT_EQ(server_.calls("WatchOperation"), 4);
+}
+
 TEST_F(Wait, AnOperationThatHasEndedNeedsNoCall) {
   server_.on_create = [](int, const auto&, auto* response) {
     *response->mutable_operation() = At(v1::OPERATION_STATE_SUCCEEDED);

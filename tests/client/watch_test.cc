@@ -55,6 +55,37 @@ TEST(Watch, GoesOnAfterTheLastRevision) {
   EXPECT_THAT(collector.ids, ElementsAre("a", "end"));
 }
 
+TEST(Watch, GoesOnWhenTheServerEndsInTheMiddle) {
+  FaultyServer server;
+  server.on_watch_volumes = [&](int n, const auto& request, auto* writer) {
+    if (n == 0) {
+      Send(writer, 5, "a");
+      return Fault(grpc::StatusCode::UNAVAILABLE, "SHUTTING_DOWN");
+    }
+    EXPECT_EQ(request.from_revision(), 5);
+    // What gRPC says of the calls that it cancels at its own end.
+    if (n == 1) return grpc::Status(grpc::StatusCode::CANCELLED, "");
+    Send(writer, 9, "end");
+    return grpc::Status::OK;
+  };
+  Collector collector;
+  v1::WatchVolumesRequest request;
+  request.set_from_revision(3);
+  const auto status = server.MakeClient().WatchVolumes(request, std::ref(collector));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(collector.ids, ElementsAre("a", "end"));
+}
+
+TEST(Watch, EndsWhenTheServiceSaysThatItIsCancelled) {
+  FaultyServer server;
+  server.on_watch_volumes = [&](int, const auto&, auto*) {
+    return Fault(grpc::StatusCode::CANCELLED, "CANCELLED");
+  };
+  Collector collector;
+  EXPECT_TRUE(absl::IsCancelled(server.MakeClient().WatchVolumes({}, std::ref(collector))));
+  EXPECT_EQ(server.calls("WatchVolumes"), 1);
+}
+
 TEST(Watch, BeginsAgainWhenChangesAreLost) {
   FaultyServer server;
   std::vector<int64_t> from;

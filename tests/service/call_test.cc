@@ -41,6 +41,17 @@ TEST(CallTableTest, ACallCountsUntilItIsAnsweredHoweverLongItIsHeld) {
   EXPECT_EQ(table.size(), 0);
 }
 
+TEST(CallTableTest, WhoComesAfterTheStopIsToldOfIt) {
+  CallTable table(2);
+  const absl::Status stopping = Error(Reason::kShuttingDown, "the server is stopping");
+  auto present = std::make_shared<AnsweredCall>();
+  table.Abort(stopping, {CallKind::kWatch});
+  ASSERT_OK(table.Add(present));
+  table.Abort(stopping, {CallKind::kRead});
+  EXPECT_THAT(table.Add(std::make_shared<AnsweredCall>()), HasReasonOf(Reason::kShuttingDown));
+  EXPECT_EQ(table.size(), 0);
+}
+
 TEST(CallTableTest, ARefusedCallThatEndsTakesNobodyElsesPlace) {
   CallTable table(1);
   auto first = std::make_shared<AnsweredCall>();

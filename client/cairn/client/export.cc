@@ -121,7 +121,7 @@ class Download {
       if (status.ok() && response.has_chunk()) outage_.Over();
     }
     if (!status.ok()) context.TryCancel();
-    const absl::Status finished = StatusFromGrpc(stream->Finish());
+    const absl::Status finished = internal::EndOf(stream->Finish(), options_.stop);
     if (!status.ok() || complete_) return status;
     // Ended well, but without a trailer: cut off by somebody in between.
     return finished.ok() ? absl::UnavailableError("the stream was cut off") : finished;

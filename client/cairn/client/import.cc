@@ -79,7 +79,7 @@ class Upload {
       local_error_ = true;
       context.TryCancel();
     }
-    const absl::Status finished = StatusFromGrpc(writer->Finish());
+    const absl::Status finished = internal::EndOf(writer->Finish(), options_.stop);
     if (!status.ok()) return status;
     if (finished.ok()) answer_ = std::move(*response.mutable_operation());
     return finished;

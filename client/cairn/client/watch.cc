@@ -59,7 +59,7 @@ class Watch {
       if (enough_) break;
       if (response.revision() > 0) request_.set_from_revision(response.revision());
     }
-    const absl::Status status = StatusFromGrpc(stream->Finish());
+    const absl::Status status = internal::EndOf(stream->Finish(), options_.stop);
     return status.ok() ? absl::UnavailableError("the stream was cut off") : status;
   }
 

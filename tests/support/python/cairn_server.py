@@ -16,6 +16,7 @@ class CairnServer:
     is, perhaps from an earlier time."""
 
     awaited = 'pool/default'  # what must be SERVING before the server counts as started
+    settings = ''  # further lines of the configuration
 
     def __init__(self, program, root=None):
         self.program = program
@@ -29,7 +30,7 @@ class CairnServer:
         self._write('nfs_shares', f'file://{self.share}\n')
         self._write('cairnd.yaml', f'''listen: ["unix:{self.socket}"]
 state_path: {self.root}/state
-pools:
+{self.settings}pools:
   default:
     nfs_shares_config: {self.root}/nfs_shares
 ''')

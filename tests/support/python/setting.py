@@ -1,7 +1,7 @@
 """What every test program that has a server is started with. Import it before anything that needs
 the stubs of the contract:
 
-    PROGRAM --cairnd FILE --stubs DIR [TEST]
+    PROGRAM --cairnd FILE --stubs DIR [--cairnctl FILE] [TEST]
 """
 
 import os
@@ -17,6 +17,7 @@ def _option(name):
 
 CAIRND = _option('--cairnd')
 STUBS = _option('--stubs')
+CAIRNCTL = _option('--cairnctl') if '--cairnctl' in sys.argv else ''
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, STUBS)
 

@@ -26,6 +26,12 @@ std::chrono::milliseconds ToMilliseconds(const google::protobuf::Duration& durat
          std::chrono::milliseconds(duration.nanos() / 1'000'000);
 }
 
+absl::Status EndOf(const grpc::Status& status, const std::stop_token& stop) {
+  absl::Status end = StatusFromGrpc(status);
+  if (!absl::IsCancelled(end) || stop.stop_requested() || !GetReason(end).empty()) return end;
+  return absl::UnavailableError(absl::StrCat("the server ended the call: ", end.message()));
+}
+
 absl::Status RunWithRetries(const RetryPolicy& policy, Clock::time_point deadline,
                             const std::stop_token& stop,
                             const std::function<absl::Status()>& attempt) {

@@ -52,6 +52,10 @@ class CancelOnStop {
   std::stop_callback<Cancel> callback_;
 };
 
+// How a call ended. gRPC says CANCELLED also when the server ends before it has answered; without a
+// word of the service, and without the caller's doing, that is an outage like any other.
+absl::Status EndOf(const grpc::Status& status, const std::stop_token& stop);
+
 // Repeats `attempt` by the rules of retry.h until it is over. Gives the last error when there are
 // no tries left, or when the pause before the next one would not end before `deadline`.
 absl::Status RunWithRetries(const RetryPolicy& policy, Clock::time_point deadline,
@@ -74,7 +78,7 @@ absl::StatusOr<Response> Call(const Connection& connection, Stub* stub,
         SetDeadline(&context, deadline);
         const CancelOnStop cancel(options.stop, &context);
         response.Clear();
-        return StatusFromGrpc((stub->*method)(&context, request, &response));
+        return EndOf((stub->*method)(&context, request, &response), options.stop);
       });
   if (!status.ok()) return status;
   return response;

@@ -69,7 +69,7 @@ class Waiter {
     const auto stream = connection_.operations->WatchOperation(&context, request);
     v1::WatchOperationResponse response;
     while (stream->Read(&response)) Report(std::move(*response.mutable_operation()));
-    const absl::Status status = StatusFromGrpc(stream->Finish());
+    const absl::Status status = EndOf(stream->Finish(), options_.stop);
     // A stream that ends well before the operation does was cut off by somebody in between.
     if (status.ok() && !ended_.has_value()) return absl::UnavailableError("the stream was cut off");
     return status;
@@ -86,7 +86,7 @@ class Waiter {
     *request.mutable_timeout() = ToProtoDuration(time);
     v1::WaitOperationResponse response;
     const absl::Status status =
-        StatusFromGrpc(connection_.operations->WaitOperation(&context, request, &response));
+        EndOf(connection_.operations->WaitOperation(&context, request, &response), options_.stop);
     if (status.ok()) Report(std::move(*response.mutable_operation()));
     return status;
   }
