@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "lib/base/json.h"
+#include "server/utf8.h"
 
 namespace cairn {
 namespace {
@@ -17,15 +18,34 @@ std::string Timestamp(std::chrono::system_clock::time_point time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::FromChrono(time), absl::UTCTimeZone());
 }
 
-// Control characters as \xNN.
+// Each byte of what could steer a terminal as \xNN.
 void AppendEscaped(std::string_view text, std::string* line) {
-  for (char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+  while (!text.empty()) {
+    const size_t steering = SteeringLength(text);
+    for (char c : text.substr(0, steering)) {
       *line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      *line += c;
     }
+    if (steering == 0) *line += text[0];
+    text.remove_prefix(std::max<size_t>(steering, 1));
   }
+}
+
+// The same in JSON, where such a character stands in quoted texts only.
+std::string EscapeJson(std::string_view json) {
+  std::string result;
+  while (!json.empty()) {
+    const size_t steering = SteeringLength(json);
+    if (steering == 0) {
+      result += json[0];
+    } else {
+      const std::string character(json.substr(0, steering));
+      std::string escaped = nlohmann::json(character).dump(-1, ' ', /*ensure_ascii=*/true);
+      // JSON itself lets DEL stand.
+      result += character == "\x7f" ? "\\u007f" : escaped.substr(1, escaped.size() - 2);
+    }
+    json.remove_prefix(std::max<size_t>(steering, 1));
+  }
+  return result;
 }
 
 void AppendTextField(std::string_view field, std::string* line) {
@@ -89,7 +109,8 @@ class JsonFormatter : public spdlog::formatter {
           std::string(field.substr(std::min(equals + 1, field.size())));
     });
     std::string text =
-        line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+        EscapeJson(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)) +
+        "\n";
     dest.append(text.data(), text.data() + text.size());
   }
   std::unique_ptr<spdlog::formatter> clone() const override {

@@ -23,7 +23,24 @@ size_t CharacterLength(std::string_view text) {
   return length;
 }
 
+bool IsBetween(std::string_view text, std::string_view first, std::string_view last) {
+  return text >= first && text <= last;
+}
+
 }  // namespace
+
+size_t SteeringLength(std::string_view text) {
+  const size_t length = text.empty() ? 0 : CharacterLength(text);
+  if (length == 0) return 0;
+  // The bytes of UTF-8 are in the order of the characters.
+  const std::string_view character = text.substr(0, length);
+  const bool steers = IsBetween(character, std::string_view("\x00", 1), "\x1f") ||
+                      IsBetween(character, "\x7f", "\u009f") || character == "\u061c" ||
+                      IsBetween(character, "\u200e", "\u200f") ||
+                      IsBetween(character, "\u2028", "\u202e") ||
+                      IsBetween(character, "\u2066", "\u2069");
+  return steers ? length : 0;
+}
 
 std::string ValidUtf8(std::string_view text, size_t bytes_max) {
   std::string valid;

@@ -12,6 +12,11 @@ namespace cairn {
 // part of a valid character.
 std::string ValidUtf8(std::string_view text, size_t bytes_max);
 
+// The length in bytes of the character that `text` begins with, if it could steer a terminal or
+// change the order in which a line is read: a control character (C0, DEL, C1), one that sets the
+// direction of writing, or a line or paragraph separator. Else 0.
+size_t SteeringLength(std::string_view text);
+
 }  // namespace cairn
 
 #endif  // CAIRN_SERVER_UTF8_H_

@@ -63,7 +63,10 @@ absl::Status CheckText(std::string_view field, std::string_view text, size_t byt
     size_t length = Utf8SequenceLength(text);
     if (length == 0) return InvalidField(field, "is not valid UTF-8");
     const char c = text[0];
-    if (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)) {
+    const bool c0 = length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7f);
+    // U+0080 to U+009F: U+009B begins a command to a terminal, as ESC [ does.
+    const bool c1 = length == 2 && c == '\xc2' && static_cast<unsigned char>(text[1]) < 0xa0;
+    if (c0 || c1) {
       return InvalidField(field, "contains a control character");
     }
     text.remove_prefix(length);

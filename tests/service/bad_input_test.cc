@@ -185,6 +185,9 @@ TEST_F(BadInputTest, EnumNumbersThatNobodyKnows) {
 TEST_F(BadInputTest, NamesLabelsAndRequestIdsBeyondTheirLimits) {
   EXPECT_THAT(Create([](auto* r) { r->set_name(std::string(256, 'n')); }), FailsOnField("name"));
   EXPECT_THAT(Create([](auto* r) { r->set_name("a\nb"); }), FailsOnField("name"));
+  // C1: another way to begin a command to a terminal.
+  EXPECT_THAT(Create([](auto* r) { r->set_name("a\u009b31m"); }), FailsOnField("name"));
+  EXPECT_THAT(Create([](auto* r) { r->set_name("a\u0080"); }), FailsOnField("name"));
   EXPECT_THAT(Create([](auto* r) { r->set_request_id(std::string(129, 'r')); }),
               FailsOnField("request_id"));
   auto label = [&](const std::string& key, const std::string& value) {

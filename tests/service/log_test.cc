@@ -65,6 +65,18 @@ TEST_P(LogTest, NobodyForgesALine) {
   }
 }
 
+TEST_P(LogTest, NobodySteersTheTerminalOfWhoReadsIt) {
+  // An escape sequence in each of its ways, the direction of writing, a line separator.
+  LogEvent(spdlog::level::info, "call", {{"name", "a\x1b[\u009b\x7f\u202e\u2028ö"}});
+  const std::string text = out_.str();
+  if (json()) {
+    EXPECT_THAT(text, HasSubstr(R"("a\u001b[\u009b\u007f\u202e\u2028ö")"));
+    EXPECT_EQ(nlohmann::json::parse(text)["name"], "a\x1b[\u009b\x7f\u202e\u2028ö");
+  } else {
+    EXPECT_THAT(text, HasSubstr(R"(name=a\x1b[\xc2\x9b\x7f\xe2\x80\xae\xe2\x80\xa8ö)"));
+  }
+}
+
 TEST_P(LogTest, TextThatIsNotUtf8DoesNotStopIt) {
   LogEvent(spdlog::level::info, "m", {{"v", "\xff"}});
   EXPECT_THAT(out_.str(), HasSubstr("m"));
