@@ -131,7 +131,15 @@ int Main(int argc, char** argv) {
   return exit_code;
 }
 
+// The exit code, unless what was printed is lost: on a full disk, say.
+int AfterPrinting(int exit_code) {
+  bool written = fflush(stdout) == 0 && ferror(stdout) == 0;
+  if (exit_code != kExitClean || written) return exit_code;
+  Print(stderr, "cairnd: cannot write the result\n");
+  return kExitStartFailed;
+}
+
 }  // namespace
 }  // namespace cairn
 
-int main(int argc, char** argv) { return cairn::Main(argc, argv); }
+int main(int argc, char** argv) { return cairn::AfterPrinting(cairn::Main(argc, argv)); }

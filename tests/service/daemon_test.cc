@@ -102,6 +102,18 @@ TEST_F(DaemonTest, FlagsThatEndIt) {
   EXPECT_EQ(Run({"--config", dir_.File("printed.yaml"), "--check-config"}), kExitClean) << Output();
 }
 
+TEST_F(DaemonTest, AResultThatIsLostIsAnError) {
+  for (const std::string& flags :
+       {std::string("--help"), std::string("--version"), std::string("--print-config-reference"),
+        "--print-config --config " + dir_.File("cairnd.yaml")}) {
+    const std::string command =
+        std::string(CAIRND_PATH) + " " + flags + " > /dev/full 2> " + dir_.File("output");
+    const int status = std::system(command.c_str());
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kExitStartFailed) << flags;
+    EXPECT_THAT(Output(), HasSubstr("cannot write the result")) << flags;
+  }
+}
+
 TEST_F(DaemonTest, ABadConfigurationIsReportedWhole) {
   WriteFile(dir_.File("bad.yaml"), "log_level: loud\npools:\n  a: {reserved_percentage: 101}\n");
   EXPECT_EQ(Run({"--config", dir_.File("bad.yaml")}), kExitUsage);
