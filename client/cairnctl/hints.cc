@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "cairn/client/errors.h"
-#include "cairnctl/table.h"
+#include "cairnctl/text.h"
 
 namespace cairn::cairnctl {
 namespace {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cairn/client/uuid.h"
+#include "cairnctl/text.h"
 
 namespace cairn::cairnctl {
 namespace {
@@ -47,7 +48,7 @@ Json ToTree(const google::protobuf::Message& message) {
 }
 
 std::string Dump(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+  return EscapeControls(json.dump(indent, ' ', false, Json::error_handler_t::replace));
 }
 
 // What YAML takes for the same text without quotes: nothing that it could read as a number, a word

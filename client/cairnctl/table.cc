@@ -19,15 +19,6 @@ void TrimEnd(std::string* line) {
 
 }  // namespace
 
-std::string Printable(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) c = '?';
-  }
-  return result;
-}
-
 size_t DisplayWidth(std::string_view text) {
   // Every byte but those that continue a character.
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {

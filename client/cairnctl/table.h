@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "cairnctl/text.h"
+
 namespace cairn::cairnctl {
 
 enum class Align { kLeft, kRight };
@@ -43,9 +45,6 @@ class FieldList {
  private:
   std::vector<std::pair<std::string, std::string>> fields_;
 };
-
-// The text with control characters replaced by "?": what a server sends may not steer the terminal.
-std::string Printable(std::string_view text);
 
 // The number of characters of UTF-8 text.
 size_t DisplayWidth(std::string_view text);

@@ -63,6 +63,16 @@ TEST(Render, YamlListsHoldMaps) {
   EXPECT_NE(yaml.find("  chain: []\n"), std::string::npos);
 }
 
+TEST(Render, WhatCouldSteerATerminalIsEscaped) {
+  v1::Snapshot snapshot;
+  snapshot.set_name("a\u009b31m\u202e\u2028\x7f\x1bö");
+  EXPECT_NE(ToJsonLine(snapshot).find(R"("a\u009b31m\u202e\u2028\u007f\u001bö")"),
+            std::string::npos)
+      << ToJsonLine(snapshot);
+  EXPECT_NE(ToYaml(snapshot).find(R"(name: "a\u009b31m\u202e\u2028\u007f\u001bö")"),
+            std::string::npos);
+}
+
 TEST(Render, AnOperationsErrorKeepsItsDetails) {
   v1::Operation operation;
   google::rpc::ErrorInfo info;
