@@ -1,9 +1,6 @@
 #include "cairnctl/command.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
-
-#include <cstdio>
 
 #include "cairnctl/units.h"
 
@@ -70,14 +67,5 @@ CLI::Option* AddLabels(CLI::App* verb, std::vector<std::string>* labels,
 }
 
 void AddYes(CLI::App* verb, bool* yes) { verb->add_flag("-y,--yes", *yes, "Do not ask"); }
-
-bool Confirm(bool yes, const std::string& question) {
-  if (yes || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) return true;
-  std::fputs((question + " [y/N] ").c_str(), stderr);
-  std::fflush(stderr);
-  const int answer = std::getchar();
-  for (int rest = answer; rest != '\n' && rest != EOF;) rest = std::getchar();
-  return answer == 'y' || answer == 'Y';
-}
 
 }  // namespace cairn::cairnctl

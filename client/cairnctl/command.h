@@ -56,7 +56,7 @@ CLI::Option* AddChoice(CLI::App* verb, const std::string& name, std::string* wor
 // --label key=value, any number of times.
 CLI::Option* AddLabels(CLI::App* verb, std::vector<std::string>* labels,
                        const std::string& description);
-// --yes
+// --yes; see confirm.h.
 void AddYes(CLI::App* verb, bool* yes);
 
 // "key=value" texts into a map field.
@@ -67,10 +67,6 @@ void SetLabels(const std::vector<std::string>& labels, Map* map) {
     (*map)[label.substr(0, equals)] = label.substr(equals + 1);
   }
 }
-
-// Asks on a terminal; true when the answer is yes, when `yes` is set, or when nobody is there to
-// ask.
-bool Confirm(bool yes, const std::string& question);
 
 }  // namespace cairn::cairnctl
 

@@ -29,6 +29,24 @@ absl::StatusOr<std::string> OnlyId(Range range, std::string_view kind, const std
                   fmt::join(ids, ", "), more ? ", ..." : ""));
 }
 
+template <typename Find, typename Check>
+absl::StatusOr<std::vector<Named>> FindAll(const std::vector<std::string>& words,
+                                           bool allow_missing, Find find, Check check) {
+  std::vector<Named> all;
+  for (const std::string& word : words) {
+    absl::StatusOr<std::string> id = find(word);
+    if (id.ok() && words.size() > 1 && client::IsUuid(word)) {
+      if (const absl::Status status = check(*id); !status.ok()) id = status;
+    }
+    if (allow_missing && absl::IsNotFound(id.status())) continue;
+    if (!id.ok()) return id.status();
+    const bool known =
+        std::any_of(all.begin(), all.end(), [&](const Named& named) { return named.id == *id; });
+    if (!known) all.push_back({word, *std::move(id)});
+  }
+  return all;
+}
+
 // NAME_OF_TYPE_VALUE without its prefix.
 std::string Strip(const std::string& name, std::string_view prefix) {
   return name.substr(0, prefix.size()) == prefix ? name.substr(prefix.size()) : name;
@@ -125,6 +143,33 @@ absl::StatusOr<std::string> SnapshotId(Session* session, const std::string& id_o
   v1::ListSnapshotsRequest request;
   request.set_filter("name = " + Quoted(id_or_name));
   return OnlyId((*client)->Snapshots(request, session->call_options()), "snapshot", id_or_name);
+}
+
+absl::StatusOr<std::vector<Named>> VolumeIds(Session* session,
+                                             const std::vector<std::string>& words,
+                                             bool allow_missing) {
+  const auto client = session->GetClient();
+  if (!client.ok()) return client.status();
+  return FindAll(
+      words, allow_missing, [&](const std::string& word) { return VolumeId(session, word); },
+      [&](const std::string& id) {
+        v1::GetVolumeRequest request;
+        request.set_volume_id(id);
+        request.set_view(v1::VOLUME_VIEW_BASIC);
+        return (*client)->GetVolume(request, session->call_options()).status();
+      });
+}
+
+absl::StatusOr<std::vector<Named>> SnapshotIds(Session* session,
+                                               const std::vector<std::string>& words,
+                                               bool allow_missing) {
+  const auto client = session->GetClient();
+  if (!client.ok()) return client.status();
+  return FindAll(
+      words, allow_missing, [&](const std::string& word) { return SnapshotId(session, word); },
+      [&](const std::string& id) {
+        return (*client)->GetSnapshot(id, session->call_options()).status();
+      });
 }
 
 }  // namespace cairn::cairnctl

@@ -44,6 +44,22 @@ std::string Quoted(std::string_view text);
 absl::StatusOr<std::string> VolumeId(Session* session, const std::string& id_or_name);
 absl::StatusOr<std::string> SnapshotId(Session* session, const std::string& id_or_name);
 
+// Something that was named on the command line, and its id.
+struct Named {
+  std::string word;
+  std::string id;
+};
+
+// The same of several, each once. Of more than one also the ids are looked up, so that a mistake in
+// the last is known before the first is changed. With `allow_missing`, those that do not exist are
+// left out.
+absl::StatusOr<std::vector<Named>> VolumeIds(Session* session,
+                                             const std::vector<std::string>& words,
+                                             bool allow_missing);
+absl::StatusOr<std::vector<Named>> SnapshotIds(Session* session,
+                                               const std::vector<std::string>& words,
+                                               bool allow_missing);
+
 }  // namespace cairn::cairnctl
 
 #endif  // CAIRN_CLIENT_CAIRNCTL_NAMES_H_

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cairnctl/commands.h"
+#include "cairnctl/confirm.h"
 #include "cairnctl/finish.h"
 #include "cairnctl/names.h"
 #include "cairnctl/show.h"
@@ -104,6 +105,7 @@ absl::Status RunWait(Session* session, const OperationArgs& args) {
 }
 
 absl::Status RunCancel(Session* session, const OperationArgs& args) {
+  if (absl::Status status = session->RefuseDryRun(); !status.ok()) return status;
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
   v1::CancelOperationRequest request;
@@ -112,6 +114,7 @@ absl::Status RunCancel(Session* session, const OperationArgs& args) {
 }
 
 absl::Status RunAbandon(Session* session, const AbandonArgs& args) {
+  if (absl::Status status = session->RefuseDryRun(); !status.ok()) return status;
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
   const auto present = (*client)->GetOperation(args.operation, session->call_options());
@@ -119,7 +122,8 @@ absl::Status RunAbandon(Session* session, const AbandonArgs& args) {
   const std::string question =
       fmt::format("Abandon operation {} ({} of {}), which leaves its files half changed?",
                   present->id(), Word(present->kind()), present->target());
-  if (!Confirm(args.yes, question)) return absl::CancelledError("not abandoned");
+  if (absl::Status status = Confirm(*session, args.yes, question, "not abandoned"); !status.ok())
+    return status;
   v1::AbandonOperationRequest request;
   request.set_operation_id(args.operation);
   request.set_reason(args.reason);
@@ -127,6 +131,7 @@ absl::Status RunAbandon(Session* session, const AbandonArgs& args) {
 }
 
 absl::Status RunReport(Session* session, const ReportArgs& args) {
+  if (absl::Status status = session->RefuseDryRun(); !status.ok()) return status;
   if (!args.done && args.failed.empty())
     return absl::InvalidArgumentError("say --done, or --failed and why");
   const auto client = session->GetClient();

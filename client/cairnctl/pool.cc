@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cairnctl/commands.h"
+#include "cairnctl/confirm.h"
 #include "cairnctl/show.h"
 
 namespace cairn::cairnctl {
@@ -56,6 +57,7 @@ absl::Status RunShow(Session* session, const PoolArgs& args) {
 }
 
 absl::Status RunRescan(Session* session, const PoolArgs& args) {
+  if (absl::Status status = session->RefuseDryRun(); !status.ok()) return status;
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
   client::CallOptions options = session->call_options();
@@ -65,11 +67,13 @@ absl::Status RunRescan(Session* session, const PoolArgs& args) {
 }
 
 absl::Status RunAccept(Session* session, const AcceptArgs& args) {
+  if (absl::Status status = session->RefuseDryRun(); !status.ok()) return status;
   const std::string question = fmt::format(
       "Take what lies on {} now as that share? If its file system is merely not mounted, mount it "
       "instead.",
       args.share);
-  if (!Confirm(args.yes, question)) return absl::CancelledError("not accepted");
+  if (absl::Status status = Confirm(*session, args.yes, question, "not accepted"); !status.ok())
+    return status;
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
   v1::AcceptShareRequest request;

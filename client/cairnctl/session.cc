@@ -36,6 +36,11 @@ client::WaitOptions Session::wait_options() const {
   return {.timeout = TimeLeft(), .stop = interrupt_->token()};
 }
 
+absl::Status Session::RefuseDryRun() const {
+  if (!globals.dry_run) return absl::OkStatus();
+  return absl::InvalidArgumentError("this command has no --dry-run; nothing was done");
+}
+
 void Session::PrintMessage(const google::protobuf::Message& message) const {
   Print(globals.output == OutputFormat::kYaml ? ToYaml(message) : ToJson(message));
 }

@@ -57,6 +57,9 @@ class Session {
         client::ToProtoDuration(globals.wait ? kHeldReply : std::chrono::milliseconds(0));
   }
 
+  // INVALID_ARGUMENT with --dry-run: for changes that cannot be checked without making them.
+  absl::Status RefuseDryRun() const;
+
   bool table() const { return globals.output == OutputFormat::kTable; }
   // As JSON or YAML; not for tables.
   void PrintMessage(const google::protobuf::Message& message) const;

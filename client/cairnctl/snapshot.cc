@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cairnctl/commands.h"
+#include "cairnctl/confirm.h"
 #include "cairnctl/finish.h"
 #include "cairnctl/names.h"
 #include "cairnctl/show.h"
@@ -122,30 +123,30 @@ absl::Status RunUpdate(Session* session, const UpdateArgs& args) {
                 "Snapshot changed.");
 }
 
-absl::Status DeleteOne(Session* session, const DeleteArgs& args, const std::string& snapshot) {
+absl::Status DeleteOne(Session* session, const DeleteArgs& args, const Named& snapshot) {
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
-  const auto id = SnapshotId(session, snapshot);
-  if (absl::IsNotFound(id.status()) && args.allow_missing) return absl::OkStatus();
-  if (!id.ok()) return id.status();
   v1::DeleteSnapshotRequest request;
-  request.set_snapshot_id(*id);
+  request.set_snapshot_id(snapshot.id);
   request.set_allow_missing(args.allow_missing);
   session->SetChangeFields(&request);
   return Finish(session, (*client)->DeleteSnapshot(request, session->call_options()),
-                fmt::format("Snapshot {} is deleted.", snapshot));
+                fmt::format("Snapshot {} is deleted.", snapshot.word));
 }
 
 absl::Status RunDelete(Session* session, const DeleteArgs& args) {
   if (args.snapshots.size() > 1 && !session->globals.request_id.empty())
     return absl::InvalidArgumentError("--request-id is for one change: give one snapshot");
-  const std::string what = args.snapshots.size() == 1
-                               ? "snapshot " + args.snapshots.front()
-                               : fmt::format("{} snapshots", args.snapshots.size());
-  if (!Confirm(args.yes, fmt::format("Delete {}?", what)))
-    return absl::CancelledError("not deleted");
-  for (const std::string& snapshot : args.snapshots) {
-    if (const absl::Status status = DeleteOne(session, args, snapshot); !status.ok()) return status;
+  const auto snapshots = SnapshotIds(session, args.snapshots, args.allow_missing);
+  if (!snapshots.ok()) return snapshots.status();
+  if (snapshots->empty()) return absl::OkStatus();
+  const std::string question = fmt::format(
+      "Delete {}?", snapshots->size() == 1 ? "snapshot " + snapshots->front().word
+                                           : fmt::format("{} snapshots", snapshots->size()));
+  if (absl::Status status = Confirm(*session, args.yes, question, "not deleted"); !status.ok())
+    return status;
+  for (const Named& snapshot : *snapshots) {
+    if (absl::Status status = DeleteOne(session, args, snapshot); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -158,7 +159,8 @@ absl::Status RunRevert(Session* session, const RevertArgs& args) {
   const std::string question =
       fmt::format("Revert to snapshot {}? What was written since{} is lost.", args.snapshot,
                   args.discard_newer ? ", and all newer snapshots," : "");
-  if (!Confirm(args.yes, question)) return absl::CancelledError("not reverted");
+  if (absl::Status status = Confirm(*session, args.yes, question, "not reverted"); !status.ok())
+    return status;
   v1::RevertToSnapshotRequest request;
   request.set_snapshot_id(*id);
   request.set_discard_newer(args.discard_newer);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cairnctl/commands.h"
+#include "cairnctl/confirm.h"
 #include "cairnctl/finish.h"
 #include "cairnctl/names.h"
 #include "cairnctl/update.h"
@@ -64,32 +65,33 @@ absl::Status RunCreate(Session* session, const CreateArgs& args) {
                 "Volume created.");
 }
 
-absl::Status DeleteOne(Session* session, const DeleteArgs& args, const std::string& volume) {
+absl::Status DeleteOne(Session* session, const DeleteArgs& args, const Named& volume) {
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
-  const auto id = VolumeId(session, volume);
-  if (absl::IsNotFound(id.status()) && args.allow_missing) return absl::OkStatus();
-  if (!id.ok()) return id.status();
   v1::DeleteVolumeRequest request;
-  request.set_volume_id(*id);
+  request.set_volume_id(volume.id);
   request.set_allow_missing(args.allow_missing);
   request.set_cascade(args.cascade);
   session->SetChangeFields(&request);
   return Finish(session, (*client)->DeleteVolume(request, session->call_options()),
-                fmt::format("Volume {} is deleted.", volume));
+                fmt::format("Volume {} is deleted.", volume.word));
 }
 
 absl::Status RunDelete(Session* session, const DeleteArgs& args) {
   if (args.volumes.size() > 1 && !session->globals.request_id.empty())
     return absl::InvalidArgumentError("--request-id is for one change: give one volume");
+  const auto volumes = VolumeIds(session, args.volumes, args.allow_missing);
+  if (!volumes.ok()) return volumes.status();
+  if (volumes->empty()) return absl::OkStatus();
   const std::string question =
       fmt::format("Delete {}{}? The data is lost.",
-                  args.volumes.size() == 1 ? "volume " + args.volumes.front()
-                                           : fmt::format("{} volumes", args.volumes.size()),
+                  volumes->size() == 1 ? "volume " + volumes->front().word
+                                       : fmt::format("{} volumes", volumes->size()),
                   args.cascade ? " and all its snapshots" : "");
-  if (!Confirm(args.yes, question)) return absl::CancelledError("not deleted");
-  for (const std::string& volume : args.volumes) {
-    if (const absl::Status status = DeleteOne(session, args, volume); !status.ok()) return status;
+  if (absl::Status status = Confirm(*session, args.yes, question, "not deleted"); !status.ok())
+    return status;
+  for (const Named& volume : *volumes) {
+    if (absl::Status status = DeleteOne(session, args, volume); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
