@@ -9,6 +9,7 @@
 
 #include "cairnctl/commands.h"
 #include "cairnctl/finish.h"
+#include "cairnctl/image_format.h"
 #include "cairnctl/names.h"
 #include "cairnctl/progress.h"
 #include "cairnctl/units.h"
@@ -17,8 +18,6 @@ namespace cairn::cairnctl {
 namespace {
 
 constexpr int64_t kSectorBytes = 512;
-constexpr char kQcow2Magic[] = "QFI\xfb";
-constexpr size_t kMagicBytes = 4;
 
 struct ImportArgs {
   std::string file, name, id, pool, share, format;
@@ -48,13 +47,6 @@ class InputFile {
   const int fd_;
 };
 
-// The content of an image file is not the disk's: uploaded as it is, it would be a broken disk.
-bool LooksLikeQcow2(int fd) {
-  char head[kMagicBytes];
-  return pread(fd, head, sizeof(head), 0) == sizeof(head) &&
-         std::string_view(head, sizeof(head)) == std::string_view(kQcow2Magic, kMagicBytes);
-}
-
 absl::StatusOr<int64_t> SizeOf(const ImportArgs& args, const client::ContentSource& source) {
   if (args.size_bytes > 0) return args.size_bytes;
   if (source.size_bytes() > 0)
@@ -80,16 +72,15 @@ absl::Status RunImport(Session* session, const ImportArgs& args) {
     return absl::NotFoundError(
         fmt::format("{}: {}", args.file, std::generic_category().message(errno)));
   }
-  if (!args.raw_content && LooksLikeQcow2(input.fd())) {
-    return absl::InvalidArgumentError(
-        fmt::format("{0} is a qcow2 image; the disk's own bytes are needed: qemu-img convert -O "
-                    "raw {0} disk.raw "
-                    "(--raw-content uploads it as it is)",
-                    args.file));
+  const auto file = client::NewFileSource(input.fd());
+  if (!file.ok()) return file.status();
+  PeekedSource source(file->get());
+  if (!args.raw_content) {
+    const auto head = source.Peek();
+    if (!head.ok()) return head.status();
+    if (absl::Status status = CheckRawContent(*head, args.file); !status.ok()) return status;
   }
-  const auto source = client::NewFileSource(input.fd());
-  if (!source.ok()) return source.status();
-  const auto size = SizeOf(args, **source);
+  const auto size = SizeOf(args, source);
   if (!size.ok()) return size.status();
   v1::ImportHeader header;
   header.set_volume_id(args.id);
@@ -103,8 +94,8 @@ absl::Status RunImport(Session* session, const ImportArgs& args) {
 
   Progress progress(session->globals.quiet);
   const Interrupt::Scope scope(session->interrupt());
-  const auto pending = (*client)->ImportVolume(header, source->get(),
-                                               TransferOptionsOf(session, &progress, "upload"));
+  const auto pending =
+      (*client)->ImportVolume(header, &source, TransferOptionsOf(session, &progress, "upload"));
   progress.Clear();
   if (session->interrupt()->requested() && !pending.ok())
     Note("The upload was given up; there is no volume.");
@@ -183,7 +174,7 @@ void AddImport(CLI::App* noun, Session* session) {
             "The format; the pool's by default");
   AddLabels(verb, &args->labels, "A label; may be given several times");
   verb->add_flag("--raw-content", args->raw_content,
-                 "Upload the bytes as they are, even if they look like a qcow2 image");
+                 "Upload the bytes as they are, even if they look like an image of another format");
   OnRun(verb, session, args, RunImport);
 }
 

@@ -115,6 +115,7 @@ class FileSource : public ContentSource {
 absl::StatusOr<std::unique_ptr<ContentSource>> NewFileSource(int fd) {
   struct stat info = {};
   if (fstat(fd, &info) != 0) return internal::FileError("cannot look at the content");
+  if (S_ISDIR(info.st_mode)) return absl::FailedPreconditionError("the content is a directory");
   if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) return std::make_unique<PipeSource>(fd);
   const off_t end = lseek(fd, 0, SEEK_END);
   if (end < 0) return internal::FileError("cannot find the size of the content");
