@@ -3,6 +3,7 @@
 #include "cairnctl/commands.h"
 #include "cairnctl/exit_code.h"
 #include "cairnctl/help_format.h"
+#include "cairnctl/usage.h"
 
 namespace cairn::cairnctl {
 namespace {
@@ -54,6 +55,11 @@ std::unique_ptr<CLI::App> MakeApp(Session* session) {
   app->require_subcommand(1);
   // Inherited, too.
   app->formatter(std::make_shared<HelpFormat>());
+  // Before it is used: the commands take it over.
+  app->set_version_flag("--version", "cairnctl " CAIRN_VERSION, "Print the version of cairnctl");
+  app->failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return DescribeUsageError(*failed, error);
+  });
   app->footer(std::string(kFooter) + kExitCodesHelp);
   AddGlobalOptions(app.get(), &session->globals);
   AddVolumeCommands(app.get(), session);

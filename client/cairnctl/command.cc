@@ -46,6 +46,16 @@ CLI::Option* AddDuration(CLI::App* verb, const std::string& name,
       ->type_name("DURATION");
 }
 
+CLI::Validator AtLeast(int64_t least) {
+  return CLI::Validator(
+      [least](std::string& text) {
+        int64_t value = 0;
+        if (CLI::detail::lexical_cast(text, value) && value >= least) return std::string();
+        return fmt::format("\"{}\" is no whole number from {} on", text, least);
+      },
+      "");
+}
+
 CLI::Option* AddChoice(CLI::App* verb, const std::string& name, std::string* word,
                        const std::vector<std::string>& words, const std::string& description) {
   return verb->add_option(name, *word, description)->check(CLI::IsMember(words))->type_name("");

@@ -50,6 +50,8 @@ CLI::Option* AddSize(CLI::App* verb, const std::string& name, int64_t* bytes,
 CLI::Option* AddDuration(CLI::App* verb, const std::string& name,
                          std::optional<std::chrono::milliseconds>* duration,
                          const std::string& description);
+// For the check of an option that is a number.
+CLI::Validator AtLeast(int64_t least);
 // One of the words.
 CLI::Option* AddChoice(CLI::App* verb, const std::string& name, std::string* word,
                        const std::vector<std::string>& words, const std::string& description);

@@ -17,7 +17,7 @@ struct Hint {
 };
 
 constexpr Hint kHints[] = {
-    {"INVALID_FILTER", "the filter's grammar: cairnctl volume list --help"},
+    {"INVALID_FILTER", "the filter's grammar: cairnctl {command} --help"},
     {"CHECKSUM_MISMATCH", "the content was damaged on the way: send it again"},
     {"VOLUME_NOT_FOUND", "look for it: cairnctl volume list"},
     {"SNAPSHOT_NOT_FOUND", "look for it: cairnctl snapshot list"},
@@ -95,11 +95,14 @@ std::string FillIn(std::string_view text, const std::map<std::string, std::strin
 
 }  // namespace
 
-std::string HintFor(const absl::Status& status) {
+std::string HintFor(const absl::Status& status, const std::string& command) {
   const auto details = client::GetErrorDetails(status);
   if (details.has_value()) {
     for (const Hint& hint : kHints) {
-      if (hint.reason == details->reason) return FillIn(hint.text, details->metadata);
+      if (hint.reason != details->reason) continue;
+      std::map<std::string, std::string> names = details->metadata;
+      names["command"] = command;
+      return FillIn(hint.text, names);
     }
   }
   if (details.has_value() && !details->reason.empty()) return "";
@@ -110,7 +113,7 @@ std::string HintFor(const absl::Status& status) {
   return "";
 }
 
-std::string DescribeError(const absl::Status& status) {
+std::string DescribeError(const absl::Status& status, const std::string& command) {
   std::string text = fmt::format("cairnctl: {}\n", Printable(std::string(status.message())));
   const auto details = client::GetErrorDetails(status);
   if (details.has_value() && !details->reason.empty()) {
@@ -119,7 +122,7 @@ std::string DescribeError(const absl::Status& status) {
       text += fmt::format(" {}={}", Printable(name), Printable(value));
     text += '\n';
   }
-  if (const std::string hint = HintFor(status); !hint.empty())
+  if (const std::string hint = HintFor(status, command); !hint.empty())
     text += fmt::format("  next:   {}\n", Printable(hint));
   return text;
 }

@@ -9,11 +9,11 @@
 namespace cairn::cairnctl {
 
 // What to do about it, with the names that the error carries put in; empty if there is nothing to
-// say.
-std::string HintFor(const absl::Status& status);
+// say. `command`: the words that were given, such as "volume list".
+std::string HintFor(const absl::Status& status, const std::string& command = "");
 
 // Up to three lines: the message, the reason with its metadata, the hint.
-std::string DescribeError(const absl::Status& status);
+std::string DescribeError(const absl::Status& status, const std::string& command = "");
 
 }  // namespace cairn::cairnctl
 

@@ -5,15 +5,16 @@
 #include "cairnctl/exit_code.h"
 #include "cairnctl/hints.h"
 #include "cairnctl/interrupt.h"
+#include "cairnctl/usage.h"
 
 namespace {
 
 using namespace cairn::cairnctl;
 
-int Report(const Session& session, const absl::Status& status) {
+int Report(const Session& session, const absl::Status& status, const std::string& command) {
   if (session.interrupt()->requested()) return kExitInterrupted;
   if (!status.ok()) {
-    std::fputs(DescribeError(status).c_str(), stderr);
+    std::fputs(DescribeError(status, command).c_str(), stderr);
     return ExitCodeFor(status);
   }
   if (std::fflush(stdout) != 0) {
@@ -36,5 +37,7 @@ int main(int argc, char** argv) {
     // Also how --help ends, with success.
     return app->exit(error) == 0 ? 0 : kExitUsage;
   }
-  return Report(session, session.action());
+  absl::Status status = CheckUtf8(*app);
+  if (status.ok()) status = session.action();
+  return Report(session, status, CommandName(*app));
 }

@@ -186,7 +186,7 @@ void AddList(CLI::App* noun, Session* session) {
       "field = value, != or : (begins with), joined by AND; fields: state, kind, target, "
       "volume_id, request_id");
   verb->add_flag("--newest-first", args->newest_first, "The newest ones first");
-  verb->add_option("--limit", args->limit, "At most so many")->check(CLI::PositiveNumber);
+  verb->add_option("--limit", args->limit, "At most so many")->check(AtLeast(1));
   OnRun(verb, session, args, RunList);
 }
 
@@ -219,7 +219,7 @@ void AddReport(CLI::App* noun, Session* session) {
   verb->add_option("operation", args->operation, "Its id")->required()->type_name(kOperationType);
   verb->add_option("--step", args->step, "The number of the step, as `operation show` says it")
       ->required()
-      ->check(CLI::PositiveNumber);
+      ->check(AtLeast(1));
   auto* done = verb->add_flag("--done", args->done, "The hypervisor has done all of it");
   auto* failed =
       verb->add_option("--failed", args->failed, "Nothing was done, nor will be, and why");

@@ -149,7 +149,7 @@ void AddList(CLI::App* noun, Session* session) {
   AddLabels(verb, &args->labels, "Only with this label");
   verb->add_option("--sort", args->order_by,
                    "create_time (default), name or size_bytes; \" desc\" may follow");
-  verb->add_option("--limit", args->limit, "At most so many")->check(CLI::PositiveNumber);
+  verb->add_option("--limit", args->limit, "At most so many")->check(AtLeast(1));
   OnRun(verb, session, args, RunList);
 }
 
@@ -170,7 +170,7 @@ void AddWatch(CLI::App* noun, Session* session) {
               {"volume watch", "volume watch -o json --filter 'pool = fast' | jq .changed.state"});
   verb->add_option("--filter", args->filter, "Which volumes; see volume list");
   verb->add_option("--from-revision", args->from_revision, "Go on after this revision")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeast(0));
   OnRun(verb, session, args, RunWatch);
 }
 

@@ -57,6 +57,10 @@ absl::StatusOr<v1::CreateVolumeRequest> RequestOf(Session* session, const Create
 }
 
 absl::Status RunCreate(Session* session, const CreateArgs& args) {
+  if (args.size_bytes == 0 && args.snapshot.empty() && args.volume.empty() && args.image.empty()) {
+    return absl::InvalidArgumentError(
+        "give --size, or a source: --from-snapshot, --from-volume or --from-image");
+  }
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
   auto request = RequestOf(session, args);
@@ -177,6 +181,7 @@ void AddCreate(CLI::App* noun, Session* session) {
   snapshot->excludes(volume)->excludes(image);
   volume->excludes(image);
   image->needs(format);
+  format->needs(image);
   OnRun(verb, session, args, RunCreate);
 }
 

@@ -103,13 +103,18 @@ void AddAttach(CLI::App* noun, Session* session) {
       verb->add_option("--qmp", args->qmp_address,
                        "The QMP socket, as the server reaches it: unix:/path or tcp:host:port");
   qmp->type_name("ADDRESS");
-  qmp->needs(
-      verb->add_option("--qmp-node", args->qmp_node, "The disk there: node name or device id"));
+  auto* node =
+      verb->add_option("--qmp-node", args->qmp_node, "The disk there: node name or device id");
+  qmp->needs(node);
+  node->needs(qmp);
   auto* libvirt =
       verb->add_option("--libvirt", args->libvirt_uri, "The libvirt connection")->type_name("URI");
-  libvirt->needs(verb->add_option("--libvirt-domain", args->libvirt_domain, "The domain"));
-  libvirt->needs(
-      verb->add_option("--libvirt-target", args->libvirt_target, "The disk, such as vda"));
+  auto* domain = verb->add_option("--libvirt-domain", args->libvirt_domain, "The domain");
+  auto* target =
+      verb->add_option("--libvirt-target", args->libvirt_target, "The disk, such as vda");
+  libvirt->needs(domain)->needs(target);
+  domain->needs(libvirt);
+  target->needs(libvirt);
   auto* assisted =
       verb->add_flag("--assisted", args->assisted,
                      "Whoever attaches commands the hypervisor by itself, on instruction");
@@ -128,9 +133,11 @@ void AddDetach(CLI::App* noun, Session* session) {
   verb->add_option("--attachment", args->attachment, "Which one, if there are several")
       ->type_name("UUID");
   auto* reason = verb->add_option("--reason", args->reason, "Why it is forced, for the log");
-  verb->add_flag("--force", args->force,
-                 "Do not ask the hypervisor. Only when nobody has the disk open for certain")
-      ->needs(reason);
+  auto* force =
+      verb->add_flag("--force", args->force,
+                     "Do not ask the hypervisor. Only when nobody has the disk open for certain");
+  force->needs(reason);
+  reason->needs(force);
   OnRun(verb, session, args, RunDetach);
 }
 

@@ -28,6 +28,22 @@ TEST(Hints, HaveNoGaps) {
   EXPECT_EQ(HintFor(error), "");
 }
 
+TEST(Hints, NameTheCommandThatWasGiven) {
+  const absl::Status error =
+      client::StatusFromGrpc(Fault(grpc::StatusCode::INVALID_ARGUMENT, "INVALID_FILTER"));
+  EXPECT_THAT(HintFor(error, "operation list"),
+              ::testing::HasSubstr("cairnctl operation list --help"));
+  EXPECT_EQ(HintFor(error), "");
+}
+
+TEST(Hints, DoNotGuessWhatIsUnsafe) {
+  const absl::Status error = client::StatusFromGrpc(
+      Fault(grpc::StatusCode::FAILED_PRECONDITION, "IMAGE_UNSAFE", {{"file", "volume-1"}}));
+  // It may be encrypted as well as lead outside its chain.
+  EXPECT_THAT(HintFor(error), ::testing::HasSubstr("volume-1"));
+  EXPECT_THAT(HintFor(error), ::testing::Not(::testing::HasSubstr("outside")));
+}
+
 TEST(Hints, SayWhatToDoWithoutAServer) {
   EXPECT_THAT(HintFor(absl::UnavailableError("refused")), ::testing::HasSubstr("--server"));
   EXPECT_EQ(HintFor(absl::NotFoundError("no volume")), "");

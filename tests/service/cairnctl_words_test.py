@@ -40,6 +40,54 @@ class WordsCase(unittest.TestCase):
         return self.cairnctl.make('volume', 'list')
 
 
+class WrongWordsTest(WordsCase):
+    def test_the_wrong_word_is_named(self):
+        self.refused('"volumes" is no command; there are: volume, snapshot', 'volumes', 'list')
+        self.refused('"ls" is no command of "volume"; there are: create', 'volume', 'ls')
+        self.refused('"zsh" is no command of "completion"; there are: bash\n', 'completion', 'zsh')
+        self.refused('"--sizee" is no option of "volume create"', 'volume', 'create', 'x',
+                     '--sizee', '1')
+        self.refused('"extra" was not expected by "volume list"', 'volume', 'list', 'extra')
+        self.refused('volume needs a command: create', 'volume')
+        self.refused('cairnctl needs a command: volume')
+        self.assertIn('cairnctl volume list --help', self.refused('"-A"', 'volume', 'list', '-A'))
+
+    def test_values_that_cannot_be_are_told_in_words(self):
+        for words in (['volume', 'list'], ['operation', 'list']):
+            self.refused('"0" is no whole number from 1 on', *words, '--limit', '0')
+            self.refused('"x" is no whole number from 1 on', *words, '--limit', 'x')
+        self.refused('"-1" is no whole number from 0 on', 'volume', 'watch', '--from-revision=-1')
+        self.refused('--size', 'volume', 'create', 'x')
+
+    def test_the_hint_for_a_filter_names_the_commands_own_help(self):
+        for noun in ('volume', 'snapshot', 'operation'):
+            err = self.refused('INVALID_FILTER', noun, 'list', '--filter', 'nope = nope')
+            self.assertIn(f'cairnctl {noun} list --help', err)
+
+    def test_the_version_is_told_either_way(self):
+        for words in (['--version'], ['version']):
+            code, out, _ = self.cairnctl.run(*words)
+            self.assertEqual(code, 0)
+            self.assertRegex(out, r'^cairnctl \d+\.\d+')
+
+    def test_options_that_need_another_are_refused_without_it(self):
+        volume = self.create('v')
+        attach = ['volume', 'attach', volume, '--instance', 'vm']
+        self.cairnctl.make(*attach, '--assisted')
+        for words, needed in (
+                ([*attach, '--qmp-node', 'disk0'], '--qmp'),
+                ([*attach, '--libvirt-domain', 'd'], '--libvirt'),
+                ([*attach, '--libvirt-target', 'vda'], '--libvirt'),
+                (['volume', 'create', '--size', '1MiB', '--image-format', 'raw'], '--from-image'),
+                (['volume', 'detach', volume, '--reason', 'it is dead'], '--force'),
+                (['operation', 'report', NO_SUCH, '--step', '1', '--done', '--begun'],
+                 '--failed')):
+            self.refused(f'requires {needed}', *words)
+        # What was recorded is still there.
+        attachment, = self.cairnctl.show('volume', 'show', volume)['attachments']
+        self.assertIn('assisted', attachment['hypervisor'])
+
+
 class ConfirmTest(WordsCase):
     def test_without_a_terminal_yes_is_required(self):
         volume = self.create('v')
