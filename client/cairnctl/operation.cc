@@ -1,6 +1,8 @@
 // cairnctl operation.
 #include <fmt/format.h>
 
+#include <stop_token>
+
 #include "cairnctl/commands.h"
 #include "cairnctl/confirm.h"
 #include "cairnctl/finish.h"
@@ -148,6 +150,13 @@ absl::Status RunReport(Session* session, const ReportArgs& args) {
   return ShowOperation(session, (*client)->ReportHypervisorStep(request, session->call_options()));
 }
 
+void PrintProgress(const Session& session, const v1::Operation& now, std::string* last) {
+  if (!session.table()) return session.PrintStreamed(now);
+  const std::string line = Printable(OperationProgressText(now));
+  if (line != *last) Print(line + "\n");
+  *last = line;
+}
+
 absl::Status RunWatch(Session* session, const OperationArgs& args) {
   const auto client = session->GetClient();
   if (!client.ok()) return client.status();
@@ -155,19 +164,19 @@ absl::Status RunWatch(Session* session, const OperationArgs& args) {
   if (!pending.ok()) return pending.status();
   const Interrupt::Scope scope(session->interrupt());
   client::WaitOptions options = session->wait_options();
+  std::stop_source enough;
+  const std::stop_callback interrupted(options.stop, [&] { enough.request_stop(); });
+  options.stop = enough.get_token();
   std::string last;
+  absl::Status printed;
   options.on_progress = [&](const v1::Operation& now) {
-    if (!session->table()) {
-      session->PrintStreamed(now);
-      return;
-    }
-    const std::string line = Printable(OperationProgressText(now));
-    if (line == last) return;
-    Print(line + "\n");
-    std::fflush(stdout);
-    last = line;
+    PrintProgress(*session, now, &last);
+    // Whoever reads a stream wants each message when it comes.
+    printed = FlushOutput();
+    if (!printed.ok()) enough.request_stop();
   };
-  return pending->Wait(options).status();
+  const absl::Status status = pending->Wait(options).status();
+  return printed.ok() ? status : printed;
 }
 
 void AddList(CLI::App* noun, Session* session) {

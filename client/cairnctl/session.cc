@@ -1,7 +1,6 @@
 #include "cairnctl/session.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "cairnctl/render.h"
@@ -47,15 +46,6 @@ void Session::PrintMessage(const google::protobuf::Message& message) const {
 
 void Session::PrintStreamed(const google::protobuf::Message& message) const {
   Print(globals.output == OutputFormat::kYaml ? "---\n" + ToYaml(message) : ToJsonLine(message));
-  // Whoever reads a stream wants each message when it comes.
-  std::fflush(stdout);
-}
-
-void Print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
-void Note(std::string_view line) {
-  std::fwrite(line.data(), 1, line.size(), stderr);
-  std::fputc('\n', stderr);
 }
 
 }  // namespace cairn::cairnctl

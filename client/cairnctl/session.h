@@ -8,11 +8,11 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "cairn/client/client.h"
 #include "cairnctl/interrupt.h"
+#include "cairnctl/output.h"
 
 namespace cairn::cairnctl {
 
@@ -73,11 +73,6 @@ class Session {
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::optional<client::Client> client_;
 };
-
-// To stdout, as it is.
-void Print(std::string_view text);
-// A line for people to stderr; commands keep silent with --quiet.
-void Note(std::string_view line);
 
 }  // namespace cairn::cairnctl
 

@@ -107,7 +107,6 @@ void PrintEvent(const Session& session, const v1::WatchVolumesResponse& event) {
                       event.removed().volume_id(),
                       event.removed().left_filter() ? "  (no longer matches)" : ""));
   }
-  std::fflush(stdout);
 }
 
 absl::Status RunWatch(Session* session, const WatchArgs& args) {
@@ -120,13 +119,17 @@ absl::Status RunWatch(Session* session, const WatchArgs& args) {
   options.stop = session->interrupt()->token();
   options.on_restart = [] { Note("changes were lost: all volumes are told again"); };
   const Interrupt::Scope scope(session->interrupt());
-  return (*client)->WatchVolumes(
+  absl::Status printed;
+  const absl::Status status = (*client)->WatchVolumes(
       request,
-      [session](const v1::WatchVolumesResponse& event) {
+      [&](const v1::WatchVolumesResponse& event) {
         PrintEvent(*session, event);
-        return true;
+        // Whoever reads a stream wants each message when it comes.
+        printed = FlushOutput();
+        return printed.ok();
       },
       options);
+  return printed.ok() ? status : printed;
 }
 
 void AddList(CLI::App* noun, Session* session) {
