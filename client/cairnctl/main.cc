@@ -44,8 +44,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return ReportParse(*app, error);
   }
+  // Before anything that could take long.
+  (void)session.stop();
   absl::Status status = CheckUtf8(*app);
-  if (status.ok()) status = session.action();
+  if (status.ok()) status = session.EndOf(session.action());
   if (interrupt.requested()) return kExitInterrupted;
   return Report(status, CommandName(*app));
 }

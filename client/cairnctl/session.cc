@@ -29,10 +29,24 @@ std::optional<std::chrono::milliseconds> Session::TimeLeft() const {
   return std::max(*globals.timeout - used, std::chrono::milliseconds(1));
 }
 
-client::CallOptions Session::call_options() const { return {.timeout = TimeLeft()}; }
+client::CallOptions Session::call_options() const {
+  // The token, because a list is several calls.
+  return {.timeout = TimeLeft(), .stop = stop()};
+}
 
 client::WaitOptions Session::wait_options() const {
   return {.timeout = TimeLeft(), .stop = interrupt_->token()};
+}
+
+std::stop_token Session::stop() const {
+  if (!globals.timeout.has_value()) return interrupt_->token();
+  if (!limit_.has_value()) limit_.emplace(interrupt_->token(), *TimeLeft());
+  return limit_->token();
+}
+
+absl::Status Session::EndOf(const absl::Status& status) const {
+  const bool over = limit_.has_value() && limit_->over();
+  return over && absl::IsCancelled(status) ? TimeLimit::Error() : status;
 }
 
 absl::Status Session::RefuseDryRun() const {

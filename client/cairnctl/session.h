@@ -7,12 +7,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "cairn/client/client.h"
 #include "cairnctl/interrupt.h"
 #include "cairnctl/output.h"
+#include "cairnctl/time_limit.h"
 
 namespace cairn::cairnctl {
 
@@ -46,7 +48,11 @@ class Session {
   // With the time that --timeout leaves.
   client::CallOptions call_options() const;
   client::WaitOptions wait_options() const;
+  // Requested by Ctrl-C, and when the time of --timeout is over. The first call sets the clock.
+  std::stop_token stop() const;
   Interrupt* interrupt() const { return interrupt_; }
+  // What the command ends with: what stopped because its time was over says so.
+  absl::Status EndOf(const absl::Status& status) const;
 
   // --request-id, --dry-run and --no-wait, as every changing request has them.
   template <typename Request>
@@ -72,6 +78,7 @@ class Session {
   Interrupt* const interrupt_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::optional<client::Client> client_;
+  mutable std::optional<TimeLimit> limit_;
 };
 
 }  // namespace cairn::cairnctl

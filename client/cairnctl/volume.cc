@@ -116,7 +116,7 @@ absl::Status RunWatch(Session* session, const WatchArgs& args) {
   request.set_filter(args.filter);
   request.set_from_revision(args.from_revision);
   client::WatchOptions options;
-  options.stop = session->interrupt()->token();
+  options.stop = session->stop();
   options.on_restart = [] { Note("changes were lost: all volumes are told again"); };
   const Interrupt::Scope scope(session->interrupt());
   absl::Status printed;

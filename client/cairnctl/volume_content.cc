@@ -56,7 +56,7 @@ absl::StatusOr<int64_t> SizeOf(const ImportArgs& args, const client::ContentSour
 
 client::TransferOptions TransferOptionsOf(Session* session, Progress* progress, const char* label) {
   client::TransferOptions options;
-  options.stop = session->interrupt()->token();
+  options.stop = session->stop();
   options.on_progress = [progress, label](const client::TransferProgress& now) {
     progress->Update({label, now.done_bytes, now.total_bytes});
   };
@@ -97,7 +97,7 @@ absl::Status RunImport(Session* session, const ImportArgs& args) {
   const auto pending =
       (*client)->ImportVolume(header, &source, TransferOptionsOf(session, &progress, "upload"));
   progress.Clear();
-  if (session->interrupt()->requested() && !pending.ok())
+  if (session->stop().stop_requested() && !pending.ok())
     Note("The upload was given up; there is no volume.");
   return Finish(session, pending, "Volume created.");
 }

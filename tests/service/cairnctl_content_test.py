@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -146,6 +147,49 @@ class ImportTest(ContentCase):
         code, _, err = self.cairnctl.run('volume', 'import', self.server.root, '--size', '1MiB')
         self.assertEqual(code, 4)
         self.assertIn('directory', err)
+
+
+class TimeoutTest(ContentCase):
+    """--timeout holds for the whole command."""
+
+    def ends_in_time(self, *words, **options):
+        begun = time.monotonic()
+        code, _, err = self.cairnctl.run('--timeout', '1s', *words, limit=20, **options)
+        self.assertEqual(code, 6, err)
+        self.assertLess(time.monotonic() - begun, 10, words)
+        return err
+
+    def test_while_the_server_says_nothing(self):
+        volume, = self.cairnctl.make('volume', 'create', '--size', '1MiB')
+        source = self.write('source', CONTENT)
+        self.server.process.send_signal(signal.SIGSTOP)
+        try:
+            self.ends_in_time('volume', 'export', volume, self.path('out'))
+            self.ends_in_time('volume', 'import', source)
+            self.ends_in_time('volume', 'list')
+        finally:
+            self.server.process.send_signal(signal.SIGCONT)
+        self.assertEqual(os.listdir(self.server.root).count('out.part'), 0)
+
+    def test_while_a_pipe_brings_nothing(self):
+        reader, writer = os.pipe()
+        try:
+            self.ends_in_time('volume', 'import', '-', '--size', '1MiB', stdin=reader)
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    def test_while_nobody_reads(self):
+        volume, = self.cairnctl.make('volume', 'create', '--size', '4MiB')
+        reader, writer = os.pipe()
+        try:
+            self.ends_in_time('volume', 'export', volume, '-', stdout=writer)
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    def test_while_nothing_changes(self):
+        self.assertIn('--timeout', self.ends_in_time('volume', 'watch'))
 
 
 if __name__ == '__main__':
