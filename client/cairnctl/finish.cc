@@ -43,6 +43,44 @@ void ShowOperation(const Session& session, const v1::Operation& operation) {
   }
 }
 
+void ShowSnapshots(const Session& session, const std::vector<v1::Snapshot>& snapshots) {
+  if (session.globals.quiet) {
+    for (const v1::Snapshot& snapshot : snapshots) Print(snapshot.id() + "\n");
+  } else if (session.table()) {
+    for (size_t i = 0; i < snapshots.size(); ++i)
+      Print((i == 0 ? "" : "\n") + SnapshotDetails(snapshots[i], WallTime()));
+  } else if (snapshots.size() == 1) {
+    session.PrintMessage(snapshots.front());
+  } else {
+    v1::ListSnapshotsResponse all;
+    for (const v1::Snapshot& snapshot : snapshots) *all.add_snapshots() = snapshot;
+    session.PrintMessage(all);
+  }
+}
+
+// The snapshots that were taken together with this one, which comes first. A group that was named
+// by the caller may hold others, of other instants.
+absl::Status ShowGroup(Session* session, const v1::Snapshot& first) {
+  const auto client = session->GetClient();
+  if (!client.ok()) return client.status();
+  std::vector<v1::Snapshot> snapshots = {first};
+  v1::ListSnapshotsRequest request;
+  request.set_filter("group_id = " + Quoted(first.group_id()));
+  absl::Status status;
+  for (auto& snapshot : (*client)->Snapshots(request, session->call_options())) {
+    if (!snapshot.ok()) {
+      status = snapshot.status();
+      break;
+    }
+    const bool together = snapshot->create_time().seconds() == first.create_time().seconds() &&
+                          snapshot->create_time().nanos() == first.create_time().nanos();
+    if (together && snapshot->id() != first.id()) snapshots.push_back(*std::move(snapshot));
+  }
+  // Also after an error: what is known is not kept back.
+  ShowSnapshots(*session, snapshots);
+  return status;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Operation> WaitWithProgress(Session* session,
@@ -62,7 +100,11 @@ absl::StatusOr<v1::Operation> WaitWithProgress(Session* session,
   return operation;
 }
 
-void ShowResult(const Session& session, const v1::Operation& operation, const std::string& done) {
+absl::Status ShowResult(Session* session, const v1::Operation& operation, const std::string& done) {
+  if (operation.kind() == v1::OPERATION_KIND_CREATE_SNAPSHOT &&
+      !operation.snapshot().group_id().empty()) {
+    return ShowGroup(session, operation.snapshot());
+  }
   const auto now = WallTime();
   const google::protobuf::Message* message = &operation;
   std::string id, details;
@@ -85,13 +127,14 @@ void ShowResult(const Session& session, const v1::Operation& operation, const st
     case v1::Operation::RESULT_NOT_SET:
       break;
   }
-  if (session.globals.quiet) {
+  if (session->globals.quiet) {
     if (!id.empty()) Print(id + "\n");
-  } else if (!session.table()) {
-    session.PrintMessage(*message);
+  } else if (!session->table()) {
+    session->PrintMessage(*message);
   } else {
     Print(details.empty() ? done + "\n" : details);
   }
+  return absl::OkStatus();
 }
 
 absl::Status Finish(Session* session, const absl::StatusOr<client::PendingOperation>& pending,
@@ -107,11 +150,8 @@ absl::Status Finish(Session* session, const absl::StatusOr<client::PendingOperat
   }
   const auto operation = WaitWithProgress(session, *pending);
   if (!operation.ok()) return operation.status();
-  if (!session->globals.wait) {
-    ShowOperation(*session, *operation);
-  } else {
-    ShowResult(*session, *operation, done);
-  }
+  if (session->globals.wait) return ShowResult(session, *operation, done);
+  ShowOperation(*session, *operation);
   return absl::OkStatus();
 }
 

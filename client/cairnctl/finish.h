@@ -20,8 +20,9 @@ absl::StatusOr<v1::Operation> WaitWithProgress(Session* session,
 absl::Status Finish(Session* session, const absl::StatusOr<client::PendingOperation>& pending,
                     const std::string& done);
 
-// An operation that has ended, as Finish shows it.
-void ShowResult(const Session& session, const v1::Operation& operation, const std::string& done);
+// An operation that has ended, as Finish shows it. Of a group all snapshots are shown, for which
+// the server is asked.
+absl::Status ShowResult(Session* session, const v1::Operation& operation, const std::string& done);
 
 }  // namespace cairn::cairnctl
 

@@ -102,8 +102,7 @@ absl::Status RunWait(Session* session, const OperationArgs& args) {
   if (!pending.ok()) return pending.status();
   const auto operation = WaitWithProgress(session, *pending);
   if (!operation.ok()) return operation.status();
-  ShowResult(*session, *operation, fmt::format("Operation {} is done.", args.operation));
-  return absl::OkStatus();
+  return ShowResult(session, *operation, fmt::format("Operation {} is done.", args.operation));
 }
 
 absl::Status RunCancel(Session* session, const OperationArgs& args) {
