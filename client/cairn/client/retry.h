@@ -3,7 +3,7 @@
 // Tried again are errors that say that nothing was done, or that leave it open while the repetition
 // is safe; every changing request carries a request_id, so repeating it never does it twice:
 //
-//   UNAVAILABLE         always
+//   UNAVAILABLE         always; also what gRPC cancels at the end of the server
 //   ABORTED             unless the reason is one that a repetition meets again (REVISION_MISMATCH)
 //   RESOURCE_EXHAUSTED  only if the server says after how long, and it is not space that is missing
 //
