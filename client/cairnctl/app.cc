@@ -32,7 +32,7 @@ void AddGlobalOptions(CLI::App* app, Globals* globals) {
          "-o,--output",
          [globals, formats](const std::string& word) { globals->output = formats.at(word); },
          "How results are shown; table by default")
-      ->check(CLI::IsMember({"table", "json", "yaml"}))
+      ->check(OneOf({"table", "json", "yaml"}))
       ->type_name("");
   AddDuration(
       app, "--timeout", &globals->timeout,

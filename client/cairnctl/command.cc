@@ -1,6 +1,9 @@
 #include "cairnctl/command.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "cairnctl/units.h"
 
@@ -56,9 +59,18 @@ CLI::Validator AtLeast(int64_t least) {
       "");
 }
 
+CLI::Validator OneOf(const std::vector<std::string>& words) {
+  return CLI::Validator(
+      [words](std::string& text) {
+        if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
+        return fmt::format("\"{}\" is none of {}", text, fmt::join(words, ", "));
+      },
+      fmt::format("{{{}}}", fmt::join(words, ",")));
+}
+
 CLI::Option* AddChoice(CLI::App* verb, const std::string& name, std::string* word,
                        const std::vector<std::string>& words, const std::string& description) {
-  return verb->add_option(name, *word, description)->check(CLI::IsMember(words))->type_name("");
+  return verb->add_option(name, *word, description)->check(OneOf(words))->type_name("");
 }
 
 CLI::Option* AddLabels(CLI::App* verb, std::vector<std::string>* labels,

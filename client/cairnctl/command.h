@@ -52,6 +52,8 @@ CLI::Option* AddDuration(CLI::App* verb, const std::string& name,
                          const std::string& description);
 // For the check of an option that is a number.
 CLI::Validator AtLeast(int64_t least);
+// For the check of an option that takes one of some words; --help and completion know them too.
+CLI::Validator OneOf(const std::vector<std::string>& words);
 // One of the words.
 CLI::Option* AddChoice(CLI::App* verb, const std::string& name, std::string* word,
                        const std::vector<std::string>& words, const std::string& description);

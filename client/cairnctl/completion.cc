@@ -90,7 +90,7 @@ void AddCompletionCommands(CLI::App* app, Session* session) {
   CLI::App* values = completion->add_subcommand("values", "For the script")->group("");
   values->add_option("kind", args->kind)
       ->required()
-      ->check(CLI::IsMember({"volume", "snapshot", "operation", "pool"}));
+      ->check(OneOf({"volume", "snapshot", "operation", "pool"}));
   OnRun(values, session, args, RunValues);
 }
 

@@ -186,8 +186,8 @@ void AddList(CLI::App* noun, Session* session) {
                "operation list --filter 'kind = MIGRATE_VOLUME' --limit 20"});
   verb->add_option("--volume", args->volume, "Only on this volume")->type_name(kVolumeType);
   verb->add_option("--state", args->state, "Only in this state")
-      ->check(CLI::IsMember({"QUEUED", "RUNNING", "WAITING_FOR_CONSUMER", "CANCELLING", "SUCCEEDED",
-                             "FAILED", "CANCELLED", "ABANDONED"}))
+      ->check(OneOf({"QUEUED", "RUNNING", "WAITING_FOR_CONSUMER", "CANCELLING", "SUCCEEDED",
+                     "FAILED", "CANCELLED", "ABANDONED"}))
       ->type_name("");
   verb->add_option(
       "--filter", args->filter,

@@ -55,7 +55,8 @@ std::string DescribeUsageError(const CLI::App& app, const CLI::Error& error) {
   if (!unknown.empty() && (lacks_command || is(CLI::ExitCodes::ExtrasError))) {
     what = DescribeWrongWord(unknown.front(), command, commands);
   } else if (lacks_command) {
-    what = fmt::format("{} needs a command: {}", command.empty() ? "cairnctl" : command,
+    what = fmt::format("{} a command: {}",
+                       command.empty() ? "give" : fmt::format("\"{}\" needs", command),
                        fmt::join(commands, ", "));
   }
   return fmt::format("cairnctl: {}\n  next:   cairnctl {}{}--help\n", Printable(what), command,

@@ -143,8 +143,8 @@ void AddList(CLI::App* noun, Session* session) {
       "field = value, != or : (begins with), joined by AND; fields: state, pool, share, name, "
       "labels.KEY");
   verb->add_option("--state", args->state, "Only in this state")
-      ->check(CLI::IsMember({"CREATING", "AVAILABLE", "IN_USE", "EXTENDING", "REVERTING",
-                             "MIGRATING", "DELETING", "ERROR"}))
+      ->check(OneOf({"CREATING", "AVAILABLE", "IN_USE", "EXTENDING", "REVERTING", "MIGRATING",
+                     "DELETING", "ERROR"}))
       ->type_name("");
   verb->add_option("--pool", args->pool, "Only of this pool")->type_name(kPoolType);
   verb->add_option("--share", args->share, "Only on this share")->type_name("ADDRESS");

@@ -73,11 +73,11 @@ absl::Status RunImport(Session* session, const ImportArgs& args) {
         fmt::format("{}: {}", args.file, std::generic_category().message(errno)));
   }
   const auto file = client::NewFileSource(input.fd());
-  if (!file.ok()) return file.status();
+  if (!file.ok()) return client::Annotate(file.status(), args.file);
   PeekedSource source(file->get());
   if (!args.raw_content) {
     const auto head = source.Peek();
-    if (!head.ok()) return head.status();
+    if (!head.ok()) return client::Annotate(head.status(), args.file);
     if (absl::Status status = CheckRawContent(*head, args.file); !status.ok()) return status;
   }
   const auto size = SizeOf(args, source);

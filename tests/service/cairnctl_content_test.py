@@ -146,7 +146,7 @@ class ImportTest(ContentCase):
     def test_a_directory_is_no_content(self):
         code, _, err = self.cairnctl.run('volume', 'import', self.server.root, '--size', '1MiB')
         self.assertEqual(code, 4)
-        self.assertIn('directory', err)
+        self.assertIn(f'{self.server.root}: the content is a directory', err)
 
 
 class TimeoutTest(ContentCase):

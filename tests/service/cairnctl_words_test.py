@@ -48,8 +48,8 @@ class WrongWordsTest(WordsCase):
         self.refused('"--sizee" is no option of "volume create"', 'volume', 'create', 'x',
                      '--sizee', '1')
         self.refused('"extra" was not expected by "volume list"', 'volume', 'list', 'extra')
-        self.refused('volume needs a command: create', 'volume')
-        self.refused('cairnctl needs a command: volume')
+        self.refused('"volume" needs a command: create', 'volume')
+        self.refused('give a command: volume, snapshot')
         self.assertIn('cairnctl volume list --help', self.refused('"-A"', 'volume', 'list', '-A'))
 
     def test_values_that_cannot_be_are_told_in_words(self):
@@ -58,6 +58,10 @@ class WrongWordsTest(WordsCase):
             self.refused('"x" is no whole number from 1 on', *words, '--limit', 'x')
         self.refused('"-1" is no whole number from 0 on', 'volume', 'watch', '--from-revision=-1')
         self.refused('--size', 'volume', 'create', 'x')
+        self.refused('"raw" is none of qcow2, raw-sparse, raw-thick', 'volume', 'create', 'x',
+                     '--size', '1MiB', '--format', 'raw')
+        self.refused('"DONE" is none of QUEUED', 'operation', 'list', '--state', 'DONE')
+        self.refused('"wide" is none of table, json, yaml', 'volume', 'list', '-o', 'wide')
 
     def test_the_hint_for_a_filter_names_the_commands_own_help(self):
         for noun in ('volume', 'snapshot', 'operation'):
