@@ -59,6 +59,16 @@ bool Limit(__rlimit_resource_t resource, int64_t value) {
   return setrlimit(resource, &limit) == 0;
 }
 
+// The server raises its own soft limit. Programs expect the usual one: some of them walk through all
+// descriptors that they may have, or make a table of that size.
+void LowerDescriptorLimit() {
+  constexpr rlim_t kUsual = 1024;
+  struct rlimit files {};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur <= kUsual) return;
+  files.rlim_cur = kUsual;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 bool MoveDescriptors(const ChildProgram& program, int report) {
   const int out = fcntl(program.stdout_fd, F_DUPFD, kFirstFreeFd);
   const int err = fcntl(program.stderr_fd, F_DUPFD, kFirstFreeFd);
@@ -91,6 +101,7 @@ bool MoveDescriptors(const ChildProgram& program, int report) {
   }
   if (done && Limit(RLIMIT_CPU, program.cpu_seconds) &&
       Limit(RLIMIT_AS, program.address_space_bytes)) {
+    LowerDescriptorLimit();
     UnblockSignals();
     execve(program.path, program.argv, program.environment);
   }

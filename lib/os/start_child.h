@@ -25,7 +25,7 @@ struct ChildProgram {
 };
 
 // Starts the program in a process group of its own, with /dev/null as its standard input, no other
-// descriptors, no signals blocked or ignored. 0, or the number of the error that kept it from
+// descriptors, no signals blocked or ignored, and at most the usual soft limit of descriptors. 0, or the number of the error that kept it from
 // becoming the program; then there is no child.
 //
 // The child gets SIGKILL when the calling thread ends, and ends by itself should that have ended

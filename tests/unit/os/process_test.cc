@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -118,6 +119,20 @@ TEST_F(ProcessTest, NoOtherFileIsInherited) {
   UniqueFd leaky(open("/dev/null", O_RDONLY));  // not close-on-exec
   ASSERT_OK_AND_ASSIGN(ProcessResult result, Run({"ls", "/proc/self/fd"}));
   EXPECT_EQ(result.stdout_text, "0\n1\n2\n3\n") << "3 is the directory that ls reads";
+}
+
+TEST_F(ProcessTest, TheUsualNumberOfFilesMayBeOpen) {
+  struct rlimit ours {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &ours), 0);
+  struct rlimit raised = ours;
+  raised.rlim_cur = raised.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &raised), 0);
+  ASSERT_OK_AND_ASSIGN(ProcessResult result, Run({"sh", "-c", "ulimit -Sn; ulimit -Hn"}));
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &ours), 0);
+  const auto hard = raised.rlim_max;
+  EXPECT_EQ(result.stdout_text,
+            fmt::format("{}\n{}\n", std::min<rlim_t>(hard, 1024),
+                        hard == RLIM_INFINITY ? "unlimited" : std::to_string(hard)));
 }
 
 TEST_F(ProcessTest, RunsInTheWorkingDirectory) {
