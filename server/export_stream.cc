@@ -21,7 +21,11 @@ class ExportStream : public std::enable_shared_from_this<ExportStream> {
 
   void Start() {
     auto self = shared_from_this();
-    call_->OnAbandoned([self] { self->session_.Drop(); });
+    request_.cancel = cancel_.token();
+    call_->OnAbandoned([self] {
+      self->cancel_.Cancel();
+      self->session_.Drop();
+    });
     engine_->StartExport(request_, [self](absl::StatusOr<std::unique_ptr<ExportSession>> session) {
       if (!session.ok()) return self->End(session.status());
       self->session_.Set(*std::move(session));
@@ -75,7 +79,8 @@ class ExportStream : public std::enable_shared_from_this<ExportStream> {
   }
 
   Engine* const engine_;
-  const ExportRequest request_;
+  ExportRequest request_;
+  CancelSource cancel_;
   const std::shared_ptr<StreamCall> call_;
   SessionHolder<ExportSession> session_;
 };

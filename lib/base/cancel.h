@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "lib/base/mutex.h"
 
 namespace cairn {
 
@@ -18,26 +19,36 @@ namespace cairn {
 class CancelToken {
  public:
   CancelToken() = default;
-  bool cancelled() const { return flag_ != nullptr && flag_->load(std::memory_order_relaxed); }
+  bool cancelled() const {
+    return state_ != nullptr && state_->flag.load(std::memory_order_relaxed);
+  }
   // CANCELLED once cancelled, else OK: for RETURN_IF_ERROR between two pieces of work.
   absl::Status Check() const;
+  // For who waits instead of asking: `hook` runs once it is cancelled, on the thread that does so; at
+  // once if it is already. One hook, the last.
+  void OnCancel(std::function<void()> hook) const;
 
  private:
   friend class CancelSource;
-  explicit CancelToken(std::shared_ptr<const std::atomic<bool>> flag) : flag_(std::move(flag)) {}
-  std::shared_ptr<const std::atomic<bool>> flag_;
+  struct State {
+    std::atomic<bool> flag{false};
+    Mutex mutex;
+    std::function<void()> hook ABSL_GUARDED_BY(mutex);
+  };
+  explicit CancelToken(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
 };
 
 // Held by whoever may cancel.
 class CancelSource {
  public:
-  CancelSource() : flag_(std::make_shared<std::atomic<bool>>(false)) {}
-  void Cancel() { flag_->store(true, std::memory_order_relaxed); }
-  bool cancelled() const { return flag_->load(std::memory_order_relaxed); }
-  CancelToken token() const { return CancelToken(flag_); }
+  CancelSource() : state_(std::make_shared<CancelToken::State>()) {}
+  void Cancel();
+  bool cancelled() const { return state_->flag.load(std::memory_order_relaxed); }
+  CancelToken token() const { return CancelToken(state_); }
 
  private:
-  std::shared_ptr<std::atomic<bool>> flag_;
+  std::shared_ptr<CancelToken::State> state_;
 };
 
 // Called now and then by the worker with bytes done and bytes in all; must be quick and

@@ -84,6 +84,9 @@ class Export : public std::enable_shared_from_this<Export> {
 
  private:
   void OpenOnLane(const OpenedFn& done);
+  // The ticket of the volume, or nothing to do: it is closed already.
+  void Keep(LockQueue::Ticket ticket);
+  bool closed();
   absl::StatusOr<ExportSession::Piece> Read();
   void Arm();
   absl::Status Submit(Task task);
@@ -93,12 +96,12 @@ class Export : public std::enable_shared_from_this<Export> {
   Timer* const timer_;
   ExportRequest request_;
   bool is_temporary_ = false;  // the snapshot is
-  std::string address_;        // of the share
   int64_t position_ = 0;
   int64_t end_ = 0;
   ContentTotal total_;
 
   Mutex mutex_;
+  std::string address_ ABSL_GUARDED_BY(mutex_);  // of the share
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   LockQueue::Ticket ticket_ ABSL_GUARDED_BY(mutex_) = 0;
   Timer::Id idle_timer_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -119,7 +122,13 @@ class OpenExportSession : public ExportSession {
 };
 
 absl::Status Export::Submit(Task task) {
-  ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address_));
+  std::string address;
+  {
+    MutexLock lock(&mutex_);
+    address = address_;
+  }
+  task.cancel = request_.cancel;
+  ASSIGN_OR_RETURN(Share * share, core_->ShareAt(address));
   return share->Submit(Lane::kBulk, std::move(task));
 }
 
@@ -148,12 +157,12 @@ void Export::Open(OpenedFn once) {
   const auto done = OnlyOnce<absl::StatusOr<std::unique_ptr<ExportSession>>>(std::move(once));
   auto source = Resolve(*core_, request_);
   if (!source.ok()) return done(source.status());
+  request_.cancel.OnCancel([weak = weak_from_this()] {
+    if (auto self = weak.lock(); self != nullptr) self->Close();
+  });
   auto ticket = conductor_->locks().Acquire(
       {{source->volume_id, false}}, [self = shared_from_this(), done](LockQueue::Ticket granted) {
-        {
-          MutexLock lock(&self->mutex_);
-          self->ticket_ = granted;
-        }
+        self->Keep(granted);
         // Looked up again: what was ahead in the queue may have changed it.
         auto now = Resolve(*self->core_, self->request_);
         if (!now.ok()) {
@@ -161,7 +170,10 @@ void Export::Open(OpenedFn once) {
           return done(now.status());
         }
         VolumePtr volume = self->core_->catalog().FindVolume(now->volume_id);
-        self->address_ = volume == nullptr ? "" : volume->share;
+        {
+          MutexLock lock(&self->mutex_);
+          self->address_ = volume == nullptr ? "" : volume->share;
+        }
         Task task;
         task.run = [self, done](const absl::Status& admitted) {
           if (admitted.ok()) return self->OpenOnLane(done);
@@ -177,7 +189,24 @@ void Export::Open(OpenedFn once) {
         self->Close();
         done(submitted);
       });
-  if (!ticket.ok()) done(ticket.status());
+  if (!ticket.ok()) return done(ticket.status());
+  Keep(*ticket);
+}
+
+void Export::Keep(LockQueue::Ticket ticket) {
+  {
+    MutexLock lock(&mutex_);
+    if (!closed_) {
+      ticket_ = ticket;
+      return;
+    }
+  }
+  conductor_->locks().Release(ticket);
+}
+
+bool Export::closed() {
+  MutexLock lock(&mutex_);
+  return closed_;
 }
 
 void Export::OpenOnLane(const OpenedFn& done) {
@@ -192,6 +221,8 @@ void Export::OpenOnLane(const OpenedFn& done) {
     }
     ASSIGN_OR_RETURN(std::string directory, core_->DirectoryOf(volume->share));
     MutexLock lock(&content_mutex_);
+    // Closing waits for this mutex, so what is opened from here on is closed.
+    if (closed()) return Error(Reason::kCancelled, "nobody waits for the export any more");
     ASSIGN_OR_RETURN(
         content_, OpenImageContent(&core_->processes(),
                                    {.path = directory + "/" + source.file,
@@ -268,11 +299,13 @@ absl::StatusOr<ExportSession::Piece> Export::Read() {
 // of its own. The volume is free when it is closed.
 void Export::Close() {
   LockQueue::Ticket ticket = 0;
+  std::string address;
   {
     MutexLock lock(&mutex_);
     if (closed_) return;
     closed_ = true;
     ticket = ticket_;
+    address = address_;
     if (idle_timer_ != 0) timer_->Cancel(idle_timer_);
   }
   auto close = [self = shared_from_this(), ticket](const absl::Status&) {
@@ -282,7 +315,7 @@ void Export::Close() {
     }
     if (ticket != 0) self->conductor_->locks().Release(ticket);
   };
-  if (!core_->SubmitClosing(address_, {.run = close}).ok()) close(absl::OkStatus());
+  if (!core_->SubmitClosing(address, {.run = close}).ok()) close(absl::OkStatus());
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "lib/base/cancel.h"
 #include "lib/catalog/records.h"
 
 namespace cairn {
@@ -48,6 +49,9 @@ struct ExportRequest {
   int64_t length = 0;       // 0: to the end
   int64_t chunk_bytes = 0;  // 0: 1 MiB; at most 2 MiB
   std::string requested_by;
+  // Nobody wants it any more: what waits for its turn gives the turn up at once, and may never be
+  // told.
+  CancelToken cancel{};
 };
 
 class ExportSession {

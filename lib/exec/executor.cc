@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <iterator>
 #include <list>
 #include <system_error>
 #include <thread>
@@ -47,6 +48,8 @@ struct Executor::State : std::enable_shared_from_this<State> {
   CondVar work_or_stop;
   CondVar worker_ended;
   std::deque<Queued> queue ABSL_GUARDED_BY(mutex);
+  // Cancelled while they waited and moved out of the way; told before anything else is done.
+  std::deque<Queued> cancelled ABSL_GUARDED_BY(mutex);
   std::list<Running> running ABSL_GUARDED_BY(mutex);
   std::list<Worker> workers ABSL_GUARDED_BY(mutex);
   int threads_alive ABSL_GUARDED_BY(mutex) = 0;  // with those that Shutdown left behind
@@ -59,6 +62,7 @@ struct Executor::State : std::enable_shared_from_this<State> {
   bool StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   absl::Status Refuse(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   absl::Status Admit(const Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  void MoveCancelled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void RunTasks();
   bool AllEnded() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 };
@@ -92,6 +96,7 @@ absl::Status Executor::State::Refuse(absl::Status why) {
 
 absl::Status Executor::State::Admit(const Task& task) {
   if (stopping) return Refuse(Error(Reason::kShuttingDown, "the server is shutting down"));
+  if (absl::Status status = task.cancel.Check(); !status.ok()) return Refuse(std::move(status));
   absl::Duration left = task.deadline - MonotonicTime::Now();
   if (left <= absl::ZeroDuration() || left < task.needs) {
     return Refuse(Error(
@@ -101,6 +106,14 @@ absl::Status Executor::State::Admit(const Task& task) {
   return absl::OkStatus();
 }
 
+void Executor::State::MoveCancelled() {
+  const auto first = std::stable_partition(queue.begin(), queue.end(), [](const Queued& queued) {
+    return !queued.task.cancel.cancelled();
+  });
+  std::move(first, queue.end(), std::back_inserter(cancelled));
+  queue.erase(first, queue.end());
+}
+
 void Executor::State::RunTasks() {
   while (true) {
     Task task;
@@ -108,10 +121,11 @@ void Executor::State::RunTasks() {
     std::list<Running>::iterator entry;
     {
       MutexLock lock(&mutex);
-      while (queue.empty() && !stopping) work_or_stop.Wait(&mutex);
-      if (queue.empty()) return;
-      task = std::move(queue.front().task);
-      queue.pop_front();
+      while (queue.empty() && cancelled.empty() && !stopping) work_or_stop.Wait(&mutex);
+      std::deque<Queued>& from = cancelled.empty() ? queue : cancelled;
+      if (from.empty()) return;
+      task = std::move(from.front().task);
+      from.pop_front();
       admitted = Admit(task);
       ++threads_busy;
       entry = running.insert(running.end(),
@@ -161,8 +175,11 @@ absl::Status Executor::Queue(Task task) {
     return state.Refuse(Error(Reason::kShuttingDown, "the server is shutting down"));
   }
   const ExecutorOptions& options = state.options;
-  int queued = static_cast<int>(state.queue.size());
   int threads_free = options.threads - state.threads_busy;
+  if (static_cast<int>(state.queue.size()) >= options.queue_max + threads_free) {
+    state.MoveCancelled();
+  }
+  int queued = static_cast<int>(state.queue.size());
   // What a free thread is about to take does not count as waiting.
   if (queued >= options.queue_max + threads_free) {
     return state.Refuse(Error(Reason::kQueueFull,
@@ -187,6 +204,8 @@ void Executor::Abandon(const absl::Status& why) {
   {
     MutexLock lock(&state_->mutex);
     waiting.swap(state_->queue);
+    std::move(state_->cancelled.begin(), state_->cancelled.end(), std::back_inserter(waiting));
+    state_->cancelled.clear();
     state_->refused_total += static_cast<int64_t>(waiting.size());
     for (Running& running : state_->running) {
       if (running.abandoned) hanging.push_back(std::exchange(running.abandoned, nullptr));
@@ -205,7 +224,8 @@ bool Executor::Shutdown(absl::Duration grace) {
     state.stopping = true;
     state.work_or_stop.NotifyAll();
     // All threads may be stuck, yet what is queued must be told.
-    if (!state.queue.empty() && state.threads_busy == state.threads_alive) state.StartThread();
+    const bool waits = !state.queue.empty() || !state.cancelled.empty();
+    if (waits && state.threads_busy == state.threads_alive) state.StartThread();
     const Deadline deadline(grace);
     while (!state.AllEnded() && !deadline.passed()) {
       state.worker_ended.WaitFor(&state.mutex, std::min(deadline.left(), absl::Seconds(10)));

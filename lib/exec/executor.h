@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "lib/base/cancel.h"
 #include "lib/base/monotonic_time.h"
 #include "lib/base/mutex.h"
 
@@ -28,13 +29,14 @@ struct ExecutorOptions {
 
 struct Task {
   // Called exactly once, on one of the executor's threads: with OK to do the work; with
-  // DEADLINE_EXCEEDED or UNAVAILABLE (shutting down) when it will not be done.
+  // DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE (shutting down) when it will not be done.
   std::function<void(const absl::Status& admitted)> run{};
   // Called at most once, by Abandon, while `run` is hanging: whoever waits for its outcome can be
   // told. `run` still returns some day, so the two may race; see OnlyOnce.
   std::function<void(const absl::Status& why)> abandoned{};
   MonotonicTime deadline = MonotonicTime::InfiniteFuture();
   absl::Duration needs = absl::ZeroDuration();  // refuse when less than this is left
+  CancelToken cancel{};  // once cancelled it will not be done, and takes no place in the queue
 };
 
 struct ExecutorStats {

@@ -36,6 +36,21 @@ TEST(CancelTest, ATokenOutlivesItsSource) {
   EXPECT_TRUE(token.cancelled());
 }
 
+TEST(CancelTest, WhoWaitsIsToldOnce) {
+  CancelSource source;
+  int told = 0;
+  source.token().OnCancel([&] { ++told; });
+  EXPECT_EQ(told, 0);
+  source.Cancel();
+  source.Cancel();
+  EXPECT_EQ(told, 1);
+  // Too late to wait for it.
+  source.token().OnCancel([&] { ++told; });
+  EXPECT_EQ(told, 2);
+  CancelToken().OnCancel([&] { ++told; });
+  EXPECT_EQ(told, 2);
+}
+
 TEST(CancelTest, IsSeenByAnotherThread) {
   CancelSource source;
   std::thread worker([token = source.token()] {

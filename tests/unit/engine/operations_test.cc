@@ -2,6 +2,7 @@
 // watched.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -277,6 +278,28 @@ TEST_F(OperationsTest, AQueueThatIsFullTakesNoMore) {
   gate_.Open();
   EXPECT_OK(engine_.Wait(copy->id));
   EXPECT_TRUE(engine_->records().SnapshotsOf(source_).empty());
+}
+
+TEST_F(OperationsTest, AnExportThatNobodyWaitsForLeavesTheQueueAtOnce) {
+  OperationPtr copy = StartCopy();
+  ASSERT_OK_AND_ASSIGN(OperationPtr waiting, engine_.Submit(NewSnapshot(source_)));
+  auto told = std::make_shared<std::atomic<int>>(0);
+  for (int i = 0; i < 200; ++i) {
+    CancelSource caller;
+    ExportRequest request;
+    request.volume_id = source_;
+    request.cancel = caller.token();
+    // Would be told at once if the queue was full.
+    engine_->StartExport(std::move(request), [told](auto) { ++*told; });
+    caller.Cancel();
+  }
+  EXPECT_EQ(*told, 0);
+  ASSERT_OK_AND_ASSIGN(OperationPtr last, engine_.Submit(NewSnapshot(source_)));
+  gate_.Open();
+  for (const std::string& id : {copy->id, waiting->id, last->id}) {
+    ASSERT_OK_AND_ASSIGN(OperationPtr ended, engine_.Wait(id));
+    EXPECT_OK(ended->error);
+  }
 }
 
 // ---- waiting and watching

@@ -100,6 +100,30 @@ TEST(ExecutorTest, AFullQueueRefusesAtOnce) {
   EXPECT_THAT(log.done(), ElementsAre(1, 2, 5));
 }
 
+TEST(ExecutorTest, WhatIsCancelledIsNotDoneAndTakesNoPlaceInTheQueue) {
+  Log log;
+  auto gate = std::make_shared<Gate>();
+  CancelSource source;
+  Executor executor({.name = "e", .threads = 1, .queue_max = 2});
+  EXPECT_OK(executor.Submit(Waiting(gate)));
+  gate->AwaitWaiting(1);
+  for (int i = 0; i < 2; ++i) {
+    Task task = log.Entry(i);
+    task.cancel = source.token();
+    EXPECT_OK(executor.Submit(std::move(task)));
+  }
+  EXPECT_THAT(executor.Submit(log.Entry(2)), HasReasonOf(Reason::kQueueFull));
+  source.Cancel();
+  EXPECT_OK(executor.Submit(log.Entry(3)));
+  EXPECT_OK(executor.Submit(log.Entry(4)));
+  EXPECT_THAT(executor.Submit(log.Entry(5)), HasReasonOf(Reason::kQueueFull));
+  gate->Open();
+  while (log.done().size() < 2) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_THAT(log.done(), ElementsAre(3, 4));
+  EXPECT_THAT(log.refused(), ElementsAre(0, 1));
+  EXPECT_THAT(log.last_refusal(), HasReasonOf(Reason::kCancelled));
+}
+
 TEST(ExecutorTest, WithoutAQueueOnlyFreeThreadsTakeTasks) {
   auto gate = std::make_shared<Gate>();
   Executor executor({.name = "none", .threads = 2, .queue_max = 0});
