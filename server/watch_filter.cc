@@ -39,7 +39,29 @@ WatchFilter::Event WatchFilter::TellGone(const std::string& id, Event event) {
   return maybe_told ? event : Event::kNone;
 }
 
+void WatchFilter::Listed(const VolumeRecord& volume) {
+  told_[volume.id] = volume.revision;
+  if (!has_filter_ && volume.state == VolumeState::kCreating) creating_.insert(volume.id);
+}
+
+void WatchFilter::CaughtUp() {
+  if (has_filter_ || has_all_) return;
+  has_all_ = true;
+  std::unordered_map<std::string, int64_t>().swap(told_);
+}
+
+WatchFilter::Event WatchFilter::TellOfAll(const VolumeChange& change) {
+  // A volume's first record is CREATING.
+  if (change.volume != nullptr && change.volume->state == VolumeState::kCreating) {
+    return creating_.insert(change.volume_id).second ? Event::kAdded : Event::kChanged;
+  }
+  creating_.erase(change.volume_id);
+  return change.volume == nullptr ? Event::kRemoved : Event::kChanged;
+}
+
 WatchFilter::Event WatchFilter::Tell(const VolumeChange& change) {
+  if (has_all_) return TellOfAll(change);
+  if (!has_filter_) TellOfAll(change);  // for creating_ alone
   auto known = told_.find(change.volume_id);
   // The listing was already newer than this change.
   if (known != told_.end() && change.revision <= known->second) return Event::kNone;

@@ -120,6 +120,7 @@ class WatchStream : public std::enable_shared_from_this<WatchStream> {
       if (queue_.empty()) Poke();  // none of them was for this reader; there may be more
       return absl::OkStatus();
     }
+    told_.CaughtUp();
     revision_ = std::max(revision_, present);
     if (MonotonicTime::Now() - last_bookmark_ >= kBookmarkPeriod) AddBookmark();
     return absl::OkStatus();

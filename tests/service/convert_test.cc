@@ -116,6 +116,27 @@ TEST(WatchFilterTest, AListingThatIsNewerThanAChangeHidesIt) {
   EXPECT_EQ(told.Tell(Change(8, "a")), Event::kChanged);
 }
 
+TEST(WatchFilterTest, NothingIsRememberedForAReaderThatHasAllVolumes) {
+  ASSERT_OK_AND_ASSIGN(WatchFilter told, WatchFilter::Create("", false));
+  told.Listed(*Change(1, "a").volume);
+  EXPECT_EQ(told.remembered(), 1u);
+  told.CaughtUp();
+  EXPECT_EQ(told.remembered(), 0u);
+  EXPECT_EQ(told.Tell(Change(2, "b")), Event::kChanged);
+  EXPECT_EQ(told.Tell(Removal(3)), Event::kRemoved);
+  EXPECT_EQ(told.Tell(Change(4, "a", VolumeState::kCreating)), Event::kAdded);
+  EXPECT_EQ(told.Tell(Change(5, "a", VolumeState::kCreating)), Event::kChanged);
+  EXPECT_EQ(told.Tell(Change(6, "a")), Event::kChanged);
+  EXPECT_EQ(told.remembered(), 0u);
+}
+
+TEST(WatchFilterTest, AVolumeThatIsBeingMadeWhenItIsListedIsAddedOnce) {
+  ASSERT_OK_AND_ASSIGN(WatchFilter told, WatchFilter::Create("", false));
+  told.Listed(*Change(1, "a", VolumeState::kCreating).volume);
+  told.CaughtUp();
+  EXPECT_EQ(told.Tell(Change(2, "a", VolumeState::kCreating)), Event::kChanged);
+}
+
 TEST(WatchFilterTest, AFilterAddsAndRemoves) {
   ASSERT_OK_AND_ASSIGN(WatchFilter told, WatchFilter::Create("name = a", false));
   EXPECT_EQ(told.Tell(Change(1, "b")), Event::kNone);
