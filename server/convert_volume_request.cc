@@ -6,6 +6,7 @@
 #include "lib/base/id.h"
 #include "lib/base/size.h"
 #include "lib/base/status.h"
+#include "lib/engine/fields.h"
 #include "server/convert.h"
 #include "server/update_mask.h"
 
@@ -57,15 +58,23 @@ absl::StatusOr<AccessMode> AccessFrom(v1::AccessMode access) {
   }
 }
 
+// The texts are checked here, where it is known which fields of the wire they are.
 absl::StatusOr<HypervisorAddress> HypervisorFrom(const v1::Hypervisor& hypervisor) {
+  constexpr size_t kAddressMax = 1024;
   using Kind = HypervisorAddress::Kind;
   switch (hypervisor.control_case()) {
     case v1::Hypervisor::CONTROL_NOT_SET:
       return HypervisorAddress{};
     case v1::Hypervisor::kQmp:
+      RETURN_IF_ERROR(CheckText("hypervisor.qmp.address", hypervisor.qmp().address(), kAddressMax));
+      RETURN_IF_ERROR(
+          CheckText("hypervisor.qmp.node_or_device", hypervisor.qmp().node_or_device()));
       return HypervisorAddress{Kind::kQmp, hypervisor.qmp().address(), "",
                                hypervisor.qmp().node_or_device()};
     case v1::Hypervisor::kLibvirt:
+      RETURN_IF_ERROR(CheckText("hypervisor.libvirt.uri", hypervisor.libvirt().uri(), kAddressMax));
+      RETURN_IF_ERROR(CheckText("hypervisor.libvirt.domain", hypervisor.libvirt().domain()));
+      RETURN_IF_ERROR(CheckText("hypervisor.libvirt.target", hypervisor.libvirt().target()));
       return HypervisorAddress{Kind::kLibvirt, hypervisor.libvirt().uri(),
                                hypervisor.libvirt().domain(), hypervisor.libvirt().target()};
     case v1::Hypervisor::kAssisted:

@@ -1,5 +1,6 @@
 // cairnd: the server as a process. Signals, the log, and the ways to end.
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <pthread.h>
 #include <signal.h>
@@ -46,6 +47,14 @@ void LogOfGrpc(gpr_log_func_args* args) {
                : args->severity == GPR_LOG_SEVERITY_INFO ? spdlog::level::debug
                                                          : spdlog::level::trace;
   LogEvent(level, args->message, {{"from", "grpc"}});
+}
+
+// What it says of messages, such as text that is not UTF-8.
+void LogOfProtobuf(google::protobuf::LogLevel severity, const char*, int,
+                   const std::string& message) {
+  LogEvent(
+      severity >= google::protobuf::LOGLEVEL_ERROR ? spdlog::level::warn : spdlog::level::debug,
+      message, {{"from", "protobuf"}});
 }
 
 // Ends the process if the stop takes much longer than it may: a thread that is stuck on a dead
@@ -126,6 +135,7 @@ int Main(int argc, char** argv) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   StartLog(loaded.config.log_level, loaded.config.log_format);
   gpr_set_log_function(LogOfGrpc);
+  google::protobuf::SetLogHandler(LogOfProtobuf);
   exit_code = Serve(loaded.config, signals);
   StopLog();
   return exit_code;

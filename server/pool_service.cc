@@ -22,7 +22,8 @@ absl::StatusOr<size_t> FirstOfPage(const std::vector<std::string>& names,
     auto last = std::find(names.begin(), names.end(), page_token.substr(kTokenPrefix.size()));
     if (last != names.end()) return last - names.begin() + 1;
   }
-  return Error(Reason::kInvalidPageToken, "page_token: not from this server, or for another list");
+  return Error(Reason::kInvalidPageToken, "page_token: not from this server, or for another list",
+               {{"field", "page_token"}});
 }
 
 absl::Status StartListPools(Engine* engine, const v1::ListPoolsRequest& request,

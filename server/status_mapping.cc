@@ -62,7 +62,7 @@ void AddErrorInfo(const absl::Status& status, const std::optional<ErrorDetails>&
     bool internal = status.code() == absl::StatusCode::kInternal;
     size_t left = kMetadataMax;
     for (const auto& [key, value] : details->metadata) {
-      std::string sent = ValidUtf8(internal ? WithoutPaths(value) : value, kValueMax);
+      std::string sent = PrintableUtf8(internal ? WithoutPaths(value) : value, kValueMax);
       if (key.size() + sent.size() > left) continue;
       left -= key.size() + sent.size();
       (*info.mutable_metadata())[key] = std::move(sent);
@@ -73,11 +73,14 @@ void AddErrorInfo(const absl::Status& status, const std::optional<ErrorDetails>&
 
 void AddBadRequest(const ErrorDetails& details, google::rpc::Status* rpc) {
   auto field = details.metadata.find("field");
-  if (details.reason != Reason::kInvalidField || field == details.metadata.end()) return;
+  if (ReasonCode(details.reason) != absl::StatusCode::kInvalidArgument ||
+      field == details.metadata.end()) {
+    return;
+  }
   google::rpc::BadRequest bad;
   auto* violation = bad.add_field_violations();
-  violation->set_field(ValidUtf8(field->second, kDescriptionMax));
-  violation->set_description(ValidUtf8(rpc->message(), kDescriptionMax));
+  violation->set_field(PrintableUtf8(field->second, kDescriptionMax));
+  violation->set_description(PrintableUtf8(rpc->message(), kDescriptionMax));
   Pack(bad, rpc);
 }
 
@@ -105,7 +108,8 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   rpc.set_code(static_cast<int>(status.code()));
   std::string_view message = ToStd(status.message());
   bool internal = status.code() == absl::StatusCode::kInternal;
-  rpc.set_message(ValidUtf8(internal ? WithoutPaths(message) : std::string(message), kMessageMax));
+  rpc.set_message(
+      PrintableUtf8(internal ? WithoutPaths(message) : std::string(message), kMessageMax));
   auto details = GetErrorDetails(status);
   AddErrorInfo(status, details, &rpc);
   if (details.has_value()) AddBadRequest(*details, &rpc);

@@ -1,5 +1,6 @@
 #include "server/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace cairn {
@@ -27,6 +28,23 @@ bool IsBetween(std::string_view text, std::string_view first, std::string_view l
   return text >= first && text <= last;
 }
 
+std::string Valid(std::string_view text, size_t bytes_max, bool printable) {
+  std::string valid;
+  while (!text.empty()) {
+    size_t length = CharacterLength(text);
+    if (valid.size() + (length == 0 ? 1 : length) > bytes_max) break;
+    if (length == 0 || (printable && SteeringLength(text) > 0)) {
+      const bool space = text[0] == '\n' || text[0] == '\t';
+      valid += space ? ' ' : '?';
+      length = std::max<size_t>(length, 1);
+    } else {
+      valid += text.substr(0, length);
+    }
+    text.remove_prefix(length);
+  }
+  return valid;
+}
+
 }  // namespace
 
 size_t SteeringLength(std::string_view text) {
@@ -43,19 +61,11 @@ size_t SteeringLength(std::string_view text) {
 }
 
 std::string ValidUtf8(std::string_view text, size_t bytes_max) {
-  std::string valid;
-  while (!text.empty()) {
-    size_t length = CharacterLength(text);
-    if (valid.size() + (length == 0 ? 1 : length) > bytes_max) break;
-    if (length == 0) {
-      valid += '?';
-      length = 1;
-    } else {
-      valid += text.substr(0, length);
-    }
-    text.remove_prefix(length);
-  }
-  return valid;
+  return Valid(text, bytes_max, /*printable=*/false);
+}
+
+std::string PrintableUtf8(std::string_view text, size_t bytes_max) {
+  return Valid(text, bytes_max, /*printable=*/true);
 }
 
 }  // namespace cairn

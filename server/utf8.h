@@ -17,6 +17,10 @@ std::string ValidUtf8(std::string_view text, size_t bytes_max);
 // direction of writing, or a line or paragraph separator. Else 0.
 size_t SteeringLength(std::string_view text);
 
+// As ValidUtf8, with "?" also for what SteeringLength finds: messages are shown on terminals, and hold what
+// callers sent. A tab or the end of a line becomes a space.
+std::string PrintableUtf8(std::string_view text, size_t bytes_max);
+
 }  // namespace cairn
 
 #endif  // CAIRN_SERVER_UTF8_H_

@@ -325,5 +325,52 @@ TEST_F(BadInputTest, WatchesThatCannotBegin) {
   EXPECT_THAT(watch(0, "state = NONSENSE"), FailsWith("INVALID_FILTER"));
 }
 
+TEST_F(BadInputTest, AttachVolumeNamesTheFieldsOfItsHypervisor) {
+  const std::string id = CreateVolume().id();
+  auto attach = [&](const std::function<void(v1::Hypervisor*)>& change) {
+    v1::AttachVolumeRequest request;
+    request.set_volume_id(id);
+    request.set_instance_id("vm");
+    change(request.mutable_hypervisor());
+    v1::AttachVolumeResponse response;
+    return CALL(volumes_, AttachVolume, request, &response);
+  };
+  const std::string longer(2000, 'x');
+  EXPECT_THAT(attach([&](v1::Hypervisor* h) { h->mutable_qmp()->set_address("unix:/" + longer); }),
+              FailsOnField("hypervisor.qmp.address"));
+  EXPECT_THAT(attach([&](v1::Hypervisor* h) {
+                h->mutable_qmp()->set_address("unix:/s");
+                h->mutable_qmp()->set_node_or_device(longer);
+              }),
+              FailsOnField("hypervisor.qmp.node_or_device"));
+  EXPECT_THAT(attach([&](v1::Hypervisor* h) { h->mutable_libvirt()->set_uri(longer); }),
+              FailsOnField("hypervisor.libvirt.uri"));
+  EXPECT_THAT(attach([&](v1::Hypervisor* h) {
+                h->mutable_libvirt()->set_uri("qemu:///system");
+                h->mutable_libvirt()->set_domain("a\nb");
+              }),
+              FailsOnField("hypervisor.libvirt.domain"));
+  EXPECT_THAT(attach([&](v1::Hypervisor* h) {
+                h->mutable_libvirt()->set_uri("qemu:///system");
+                h->mutable_libvirt()->set_domain("vm");
+                h->mutable_libvirt()->set_target(longer);
+              }),
+              FailsOnField("hypervisor.libvirt.target"));
+}
+
+TEST_F(BadInputTest, APageTokenOfEachListNamesItsField) {
+  v1::ListPoolsRequest pools;
+  pools.set_page_token("nonsense");
+  v1::ListPoolsResponse no_pools;
+  WireError error = WireError::Of(CALL(pools_, ListPools, pools, &no_pools));
+  EXPECT_EQ(error.reason, "INVALID_PAGE_TOKEN");
+  EXPECT_EQ(error.field, "page_token");
+  error = WireError::Of(List([](auto* request) { request->set_page_token("nonsense"); }));
+  EXPECT_EQ(error.field, "page_token");
+  error = WireError::Of(List([](auto* request) { request->set_filter("nonsense"); }));
+  EXPECT_EQ(error.reason, "INVALID_FILTER");
+  EXPECT_EQ(error.field, "filter");
+}
+
 }  // namespace
 }  // namespace cairn::testing

@@ -45,6 +45,22 @@ TEST(StatusMapping, AnInvalidFieldIsABadRequest) {
   EXPECT_FALSE(error.retry_seconds.has_value());
 }
 
+TEST(StatusMapping, EveryInvalidArgumentThatNamesAFieldIsABadRequest) {
+  for (Reason reason : {Reason::kInvalidField, Reason::kInvalidFilter, Reason::kInvalidPageToken,
+                        Reason::kChecksumMismatch}) {
+    WireError error = WireError::Of(ToGrpcStatus(Error(reason, "no", {{"field", "f"}})));
+    EXPECT_EQ(error.field, "f") << ReasonName(reason);
+  }
+}
+
+TEST(StatusMapping, ControlCharactersAreNotEchoed) {
+  WireError error = WireError::Of(ToGrpcStatus(
+      InvalidField("name", "is wrong", "a\x1b[31m\u009b1mb\u202e\u2066c\nd\te\x7f\u00e4")));
+  EXPECT_EQ(error.metadata["value"], "a?[31m?1mb??c d e?\u00e4");
+  EXPECT_THAT(error.message, HasSubstr("a?[31m?1mb??c d e?\u00e4"));
+  EXPECT_THAT(error.field_description, HasSubstr("a?[31m?1mb??c d e?\u00e4"));
+}
+
 TEST(StatusMapping, RetryInfoStandsWhereWaitingHelps) {
   auto retry = [](Reason reason) {
     return WireError::Of(ToGrpcStatus(Error(reason, ""))).retry_seconds;
