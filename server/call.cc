@@ -18,8 +18,12 @@ spdlog::level::level_enum LevelOf(CallKind kind, absl::StatusCode code, bool slo
     return spdlog::level::err;
   }
   if (slow) return spdlog::level::warn;
-  return kind == CallKind::kChange ? spdlog::level::info : spdlog::level::debug;
+  const bool changes = kind == CallKind::kChange || kind == CallKind::kUpload;
+  return changes ? spdlog::level::info : spdlog::level::debug;
 }
+
+bool Transfers(CallKind kind) { return kind == CallKind::kDownload || kind == CallKind::kUpload; }
+bool Lasts(CallKind kind) { return kind != CallKind::kRead && kind != CallKind::kChange; }
 
 }  // namespace
 
@@ -38,9 +42,21 @@ void Call::Note(std::string_view key, std::string_view value) {
   notes_.emplace_back(key, value.substr(0, kValueMax));
 }
 
-void Call::AllowHold(absl::Duration hold) {
+bool Call::AllowHold(absl::Duration hold) {
+  if (table_ != nullptr && !table_->Hold(this)) return false;
   MutexLock lock(&mutex_);
   hold_ = hold;
+  return true;
+}
+
+void Call::AwaitCaller() {
+  MutexLock lock(&mutex_);
+  caller_awaited_since_ = MonotonicTime::Now();
+}
+
+void Call::CallerMoved() {
+  MutexLock lock(&mutex_);
+  caller_awaited_since_ = MonotonicTime::InfiniteFuture();
 }
 
 void Call::OnAbandoned(std::function<void()> hook) {
@@ -123,18 +139,92 @@ void Call::Log(const absl::Status& status) {
 absl::Status CallTable::Add(const std::shared_ptr<Call>& call) {
   MutexLock lock(&mutex_);
   if (auto refused = refused_.find(call->kind()); refused != refused_.end()) return refused->second;
-  if (static_cast<int>(calls_.size()) >= calls_max_) {
+  if (static_cast<int>(calls_.size()) >= limits_.calls_max) {
+    return Error(Reason::kTooManyCalls, fmt::format("the server has {} calls in hand and takes no "
+                                                    "more",
+                                                    limits_.calls_max));
+  }
+  Entry entry{.call = call, .lasts = Lasts(call->kind()), .transfers = Transfers(call->kind())};
+  if (entry.transfers) RETURN_IF_ERROR(CheckTransfers(call->peer()));
+  if (entry.lasts && !RoomForLasting()) {
     return Error(Reason::kTooManyCalls,
-                 fmt::format("the server has {} calls in hand and takes no more", calls_max_));
+                 fmt::format("the server has {} calls in hand that wait, watch or transfer, and "
+                             "takes no more of them",
+                             lasting_));
+  }
+  lasting_ += entry.lasts;
+  if (entry.transfers) {
+    ++transfers_;
+    ++transfers_by_peer_[call->peer()];
   }
   call->table_ = this;
-  calls_[call.get()] = call;
+  calls_[call.get()] = std::move(entry);
   return absl::OkStatus();
+}
+
+absl::Status CallTable::CheckTransfers(const std::string& peer) const {
+  if (transfers_ >= limits_.transfers_max) {
+    return Error(Reason::kTooManyCalls,
+                 fmt::format("the server has {} downloads and uploads in hand and takes no more",
+                             transfers_));
+  }
+  // Connections over UNIX sockets cannot be told apart.
+  auto of_peer = transfers_by_peer_.find(peer);
+  if (of_peer == transfers_by_peer_.end() || peer.starts_with("unix:") ||
+      of_peer->second < std::max(1, limits_.transfers_max / 4)) {
+    return absl::OkStatus();
+  }
+  return Error(Reason::kTooManyCalls,
+               fmt::format("this connection has {} downloads and uploads and gets no more",
+                           of_peer->second));
+}
+
+bool CallTable::RoomForLasting() const {
+  return lasting_ < std::max(1, limits_.calls_max - limits_.calls_max / 4);
+}
+
+bool CallTable::Hold(const Call* call) {
+  MutexLock lock(&mutex_);
+  auto found = calls_.find(call);
+  if (found == calls_.end() || found->second.lasts) return true;
+  if (!RoomForLasting()) return false;
+  found->second.lasts = true;
+  ++lasting_;
+  return true;
 }
 
 void CallTable::Remove(const Call* call) {
   MutexLock lock(&mutex_);
-  calls_.erase(call);
+  auto found = calls_.find(call);
+  if (found == calls_.end()) return;
+  lasting_ -= found->second.lasts;
+  if (found->second.transfers) {
+    --transfers_;
+    auto of_peer = transfers_by_peer_.find(call->peer());
+    if (--of_peer->second == 0) transfers_by_peer_.erase(of_peer);
+  }
+  calls_.erase(found);
+}
+
+void CallTable::AbortStalled(absl::Duration limit) {
+  const MonotonicTime before = MonotonicTime::Now() - limit;
+  std::vector<std::shared_ptr<Call>> stalled;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [key, entry] : calls_) {
+      std::shared_ptr<Call> call = entry.call.lock();
+      if (call == nullptr) continue;
+      MutexLock call_lock(&call->mutex_);
+      if (call->caller_awaited_since_ <= before) stalled.push_back(std::move(call));
+    }
+  }
+  for (const auto& call : stalled) {
+    call->Abort(call->kind() == CallKind::kWatch
+                    ? Error(Reason::kWatchTooSlow, "the reader has taken nothing for too long")
+                    : Error(Reason::kDeadline,
+                            "the call was given up: the caller has taken or sent nothing for too "
+                            "long"));
+  }
 }
 
 void CallTable::Abort(const absl::Status& status, const std::vector<CallKind>& kinds) {
@@ -142,8 +232,8 @@ void CallTable::Abort(const absl::Status& status, const std::vector<CallKind>& k
   {
     MutexLock lock(&mutex_);
     for (CallKind kind : kinds) refused_.emplace(kind, status);
-    for (const auto& [key, weak] : calls_) {
-      std::shared_ptr<Call> call = weak.lock();
+    for (const auto& [key, entry] : calls_) {
+      std::shared_ptr<Call> call = entry.call.lock();
       if (call == nullptr) continue;
       if (std::find(kinds.begin(), kinds.end(), call->kind()) != kinds.end()) {
         ended.push_back(std::move(call));

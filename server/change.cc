@@ -28,7 +28,8 @@ void HoldFor(Engine* engine, const OperationPtr& operation, absl::Duration wait,
   const MonotonicTime now = MonotonicTime::Now();
   const MonotonicTime until = std::min(now + wait, LatestReply(now, call->deadline()));
   if (Ended(operation->state) || until <= now) return reply(operation);
-  call->AllowHold(until - now);
+  // The caller can wait for the operation by itself, once there are fewer.
+  if (!call->AllowHold(until - now)) return reply(operation);
   WaitUntil(engine, operation->id, until, call, std::move(reply));
 }
 

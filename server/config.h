@@ -24,8 +24,10 @@ struct ServerConfig {
   std::string log_level = "info";
   std::string log_format = "text";
   int max_message_bytes = 4 << 20;
+  int max_connections = 4096;
   int max_concurrent_streams = 256;
   int max_active_calls = 1024;
+  int max_active_transfers = 64;
   int shutdown_grace_seconds = 20;
   int operation_retention_hours = 7 * 24;
   int operation_queue_max = 64;

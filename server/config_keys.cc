@@ -48,11 +48,23 @@ std::vector<ConfigKey<ServerConfig>> MakeServerKeys() {
       {"log_format", formats, "log lines for people, or one JSON object a line"},
       {"max_message_bytes", &C::max_message_bytes,
        "largest message that is received; uploads send pieces of up to 2 MiB", 3 << 20, 64 << 20},
+      {"max_connections", &C::max_connections,
+       "connections that may be open at a time over TCP, and as many again over UNIX sockets; "
+       "fewer "
+       "when the limit of open files does not allow them. More are closed at once",
+       1, 100'000},
       {"max_concurrent_streams", &C::max_concurrent_streams,
        "calls that one connection may have open at a time", 1, 100'000},
       {"max_active_calls", &C::max_active_calls,
-       "calls that the server has in hand at a time; more are refused with RESOURCE_EXHAUSTED", 1,
-       100'000},
+       "calls that the server has in hand at a time; more are refused with RESOURCE_EXHAUSTED. A "
+       "quarter of them is for short ones: calls that watch, wait or transfer get no more than the "
+       "rest",
+       1, 100'000},
+      {"max_active_transfers", &C::max_active_transfers,
+       "downloads and uploads that the server has in hand at a time, each with a process of its "
+       "own; "
+       "one connection over TCP gets a quarter of them",
+       1, 10'000},
       {"shutdown_grace_seconds", &C::shutdown_grace_seconds,
        "how long running operations may take to end when the server is told to stop; what has not "
        "ended is taken up at the next start",

@@ -19,6 +19,7 @@ std::string ShareService(const std::string& address) { return "share/" + address
 Health::Health(grpc::HealthCheckServiceInterface* service, const std::vector<std::string>& pools)
     : service_(service), pools_(pools) {
   Update(nullptr);
+  UpdateConnections(true);
 }
 
 void Health::SetServices(Can can) {
@@ -48,6 +49,11 @@ void Health::Update(Engine* engine) {
   for (const std::string& address : shares_) {
     service_->SetServingStatus(ShareService(address), usable_shares.count(address) != 0);
   }
+}
+
+void Health::UpdateConnections(bool taken) {
+  MutexLock lock(&mutex_);
+  if (!stopped_) service_->SetServingStatus("connections", taken);
 }
 
 void Health::Stop() {

@@ -6,6 +6,8 @@
 //                             start and our first word. "" stays SERVING while the catalog cannot be
 //                             written: to end a server for that would end its repair and its reads
 //   "catalog"                 SERVING while the server's records can be written
+//   "connections"             SERVING while new connections are taken, NOT_SERVING when some were
+//                             refused just now; there may be too many, or no descriptors
 //   "pool/<name>"             SERVING while at least one of the pool's shares can be used
 //   "share/<address>"         SERVING while that share can be used
 #ifndef CAIRN_SERVER_HEALTH_H_
@@ -30,6 +32,8 @@ class Health {
 
   // Looks at the engine's pools; null: it has not started.
   void Update(Engine* engine);
+  // Whether connections are taken.
+  void UpdateConnections(bool taken);
   // NOT_SERVING for good.
   void Stop();
 

@@ -16,8 +16,6 @@ class ImportStream : public std::enable_shared_from_this<ImportStream> {
       : engine_(engine), call_(std::move(call)), session_(background) {}
 
   void Start() {
-    // It takes as long as the client sends.
-    call_->AllowHold(absl::InfiniteDuration());
     auto self = shared_from_this();
     call_->OnAbandoned([self] { self->session_.Drop(); });
     call_->Read([self](v1::ImportVolumeRequest* message) {

@@ -20,6 +20,7 @@
 #include "server/config.h"
 #include "server/exit_code.h"
 #include "server/flags.h"
+#include "server/listener.h"
 #include "server/log.h"
 #include "server/server.h"
 
@@ -133,6 +134,7 @@ int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   // Debian's abseil looks for deadlocks each time that gRPC takes a lock.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  RaiseDescriptorLimit();
   StartLog(loaded.config.log_level, loaded.config.log_format);
   gpr_set_log_function(LogOfGrpc);
   google::protobuf::SetLogHandler(LogOfProtobuf);

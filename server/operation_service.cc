@@ -22,23 +22,18 @@ absl::Status StartGetOperation(Engine* engine, const v1::GetOperationRequest& re
 }
 
 absl::Status StartListOperations(
-    Engine* engine, const v1::ListOperationsRequest& request,
+    ServiceContext* services, Engine* engine, const v1::ListOperationsRequest& request,
     const std::shared_ptr<UnaryCall<v1::ListOperationsResponse>>& call) {
-  v1::ListOperationsResponse response;
-  ASSIGN_OR_RETURN(
-      *response.mutable_next_page_token(),
-      FillPage(
-          ListQueryFrom(request),
-          [engine](const ListQuery& query) { return engine->records().ListOperations(query); },
-          [engine](const OperationRecord& operation) {
-            if (Ended(operation.state)) return ToProto(operation, *engine);
-            // The record in the catalog knows no progress.
-            absl::StatusOr<OperationPtr> live = engine->GetOperation(operation.id);
-            return ToProto(live.ok() ? **live : operation, *engine);
-          },
-          response.mutable_operations()));
-  call->Reply(std::move(response));
-  return absl::OkStatus();
+  return ServePage(
+      services, ListQueryFrom(request), call,
+      [engine](const ListQuery& query) { return engine->records().ListOperations(query); },
+      [engine](const OperationRecord& operation) {
+        if (Ended(operation.state)) return ToProto(operation, *engine);
+        // The record in the catalog knows no progress.
+        absl::StatusOr<OperationPtr> live = engine->GetOperation(operation.id);
+        return ToProto(live.ok() ? **live : operation, *engine);
+      },
+      [](v1::ListOperationsResponse* page) { return page->mutable_operations(); });
 }
 
 absl::Status StartWaitOperation(Engine* engine, const v1::WaitOperationRequest& request,
@@ -143,8 +138,11 @@ grpc::ServerUnaryReactor* OperationService::GetOperation(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* OperationService::ListOperations(grpc::CallbackServerContext* context,
                                                            const v1::ListOperationsRequest* request,
                                                            v1::ListOperationsResponse* response) {
-  return ServeUnary(services_, {"OperationService.ListOperations", CallKind::kRead}, context,
-                    request, response, StartListOperations);
+  return ServeUnary(
+      services_, {"OperationService.ListOperations", CallKind::kRead}, context, request, response,
+      [this](Engine* engine, const v1::ListOperationsRequest& asked, const auto& call) {
+        return StartListOperations(services_, engine, asked, call);
+      });
 }
 
 grpc::ServerUnaryReactor* OperationService::WaitOperation(grpc::CallbackServerContext* context,

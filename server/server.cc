@@ -7,12 +7,15 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
-#include "server/address.h"
 #include "server/health.h"
+#include "server/listener.h"
+#include "server/memory.h"
 #include "server/operation_service.h"
 #include "server/pool_service.h"
 #include "server/snapshot_service.h"
@@ -22,6 +25,10 @@ namespace cairn {
 namespace {
 
 constexpr absl::Duration kHealthPeriod = absl::Seconds(1);
+// Callers that neither take nor send anything for so long are given up.
+constexpr absl::Duration kStalledMax = absl::Minutes(1);
+constexpr absl::Duration kStalledPeriod = absl::Seconds(1);
+constexpr absl::Duration kMemoryPeriod = absl::Seconds(5);
 // How long calls that were just ended may take to tell their clients.
 constexpr gpr_timespec kDrain = {.tv_sec = 2, .tv_nsec = 0, .clock_type = GPR_TIMESPAN};
 
@@ -43,8 +50,14 @@ void EnablePlugins() {
 void SetLimits(const ServerConfig& config, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(config.max_message_bytes);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, config.max_concurrent_streams);
-  // Otherwise a second server could share the port without a word.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // A compressed message of 1 MiB can become 1 GiB before its size is looked at.
+  for (grpc_compression_algorithm algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder->SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  // Connections that never become one of HTTP/2, and those that nobody uses.
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 20'000);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 30 * 60'000);
   // A client that is gone without a word is found out within two minutes; clients may ping every
   // ten seconds, also while they wait for nothing. Half of that is taken, because a ping that was
   // late makes the next one early.
@@ -54,11 +67,31 @@ void SetLimits(const ServerConfig& config, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 }
 
+int DescriptorLimit() {
+  struct rlimit limit {};
+  constexpr rlim_t kEnough = 1 << 20;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  return static_cast<int>(std::min(limit.rlim_cur, kEnough));
+}
+
+ListenerLimits ListenerLimitsOf(const ServerConfig& config) {
+  const int descriptors = DescriptorLimit();
+  const ListenerLimits limits = LimitsFor(config.max_connections, descriptors);
+  if (limits.descriptors_tcp < config.max_connections) {
+    LogEvent(
+        spdlog::level::warn,
+        "there are too few descriptors for max_connections: raise the hard limit of open files",
+        {{"descriptors", std::to_string(descriptors)},
+         {"max_connections", std::to_string(config.max_connections)}});
+  }
+  return limits;
+}
+
 }  // namespace
 
 struct Server::Parts {
   explicit Parts(const ServerConfig& config)
-      : services(config.max_active_calls),
+      : services({config.max_active_calls, config.max_active_transfers}),
         volumes(&services),
         snapshots(&services),
         pools(&services),
@@ -70,6 +103,8 @@ struct Server::Parts {
   SnapshotService snapshots;
   PoolService pools;
   OperationService operations;
+  std::unique_ptr<Listener> listener;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
   std::unique_ptr<grpc::Server> grpc;
   std::unique_ptr<Health> health;
 };
@@ -81,33 +116,32 @@ Server::~Server() { Stop(); }
 
 absl::Status Server::Bind() {
   EnablePlugins();
+  ASSIGN_OR_RETURN(parts_->listener, Listener::Bind(config_.listen));
+  addresses_ = parts_->listener->addresses();
   grpc::ServerBuilder builder;
   SetLimits(config_, &builder);
-  std::vector<int> ports(config_.listen.size());
-  for (size_t i = 0; i < config_.listen.size(); ++i) {
-    RETURN_IF_ERROR(Annotate(PrepareAddress(config_.listen[i]), "listen"));
-    builder.AddListeningPort(config_.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
-  }
+  using Kind = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  parts_->acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      Kind::FROM_FD, grpc::InsecureServerCredentials());
+  builder.SetContextAllocator(parts_->services.unread.NewAllocator());
   builder.RegisterService(&parts_->volumes);
   builder.RegisterService(&parts_->snapshots);
   builder.RegisterService(&parts_->pools);
   builder.RegisterService(&parts_->operations);
   parts_->grpc = builder.BuildAndStart();
-  for (size_t i = 0; i < ports.size(); ++i) {
-    const std::string& address = config_.listen[i];
-    // A socket's "port" is 1.
-    if (ports[i] <= 0) {
-      return Error(Reason::kInternal,
-                   fmt::format("cannot listen on {}: {}", address, WhyNotBound(address)));
-    }
-    addresses_.push_back(
-        address.starts_with("unix:")
-            ? address
-            : fmt::format("{}:{}", address.substr(0, address.rfind(':')), ports[i]));
-  }
   if (parts_->grpc == nullptr) return Error(Reason::kInternal, "gRPC could not start its server");
   parts_->health =
       std::make_unique<Health>(parts_->grpc->GetHealthCheckService(), PoolNamesOf(config_));
+  parts_->listener->Start(ListenerLimitsOf(config_), [parts = parts_.get()](UniqueFd connection) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.fd = connection.Release();
+    parts->acceptor->HandleNewConnection(&parameters);
+  });
+  parts_->services.background.Every(kStalledPeriod, [parts = parts_.get()] {
+    parts->services.calls.AbortStalled(kStalledMax);
+    parts->services.unread.DropOlderThan(kStalledMax);
+  });
+  parts_->services.background.Every(kMemoryPeriod, ReturnFreeMemory);
   return absl::OkStatus();
 }
 
@@ -127,8 +161,10 @@ void Server::StartEngine(const EngineFactory& make_engine) {
     parts_->engine = *std::move(engine);
     parts_->services.engine = parts_->engine.get();
     parts_->health->Update(parts_->engine.get());
-    parts_->services.background.Every(
-        kHealthPeriod, [parts = parts_.get()] { parts->health->Update(parts->services.engine); });
+    parts_->services.background.Every(kHealthPeriod, [parts = parts_.get()] {
+      parts->health->Update(parts->services.engine);
+      parts->health->UpdateConnections(!parts->listener->refusing());
+    });
   }
   MutexLock lock(&mutex_);
   start_status_ = engine.status();
@@ -145,6 +181,8 @@ absl::Status Server::AwaitStart() const {
   while (!start_status_.has_value()) start_ended_.Wait(&mutex_);
   return *start_status_;
 }
+
+UnreadAnswers& Server::unread_answers() { return parts_->services.unread; }
 
 int Server::calls_in_hand() const { return parts_->services.calls.size(); }
 
@@ -173,12 +211,15 @@ void Server::Stop() {
   if (parts_->engine != nullptr) {
     all_ended = parts_->engine->Stop(absl::Seconds(config_.shutdown_grace_seconds));
   }
-  parts_->services.calls.Abort(stopping, {CallKind::kRead, CallKind::kChange, CallKind::kWait,
-                                          CallKind::kStream, CallKind::kWatch});
+  parts_->services.calls.Abort(
+      stopping, {CallKind::kRead, CallKind::kChange, CallKind::kWait, CallKind::kStream,
+                 CallKind::kWatch, CallKind::kDownload, CallKind::kUpload});
+  parts_->listener->Stop();
   parts_->grpc->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), kDrain));
   parts_->grpc->Wait();
   // Its tasks may use the engine.
   parts_->services.background.Stop();
+  parts_->services.pages.Stop();
   parts_->services.engine = nullptr;
   // A thread that hangs on a dead share may wake before the process ends, and still use them.
   if (!all_ended) parts_->engine.release();

@@ -23,6 +23,8 @@
 
 namespace cairn {
 
+class UnreadAnswers;
+
 // Makes the engine; blocks. Engine::Start, or a test's own.
 using EngineFactory = std::function<absl::StatusOr<std::unique_ptr<Engine>>(EngineOptions)>;
 
@@ -46,6 +48,8 @@ class Server {
 
   // Calls that are not answered yet.
   int calls_in_hand() const;
+  // Answers that their callers do not read.
+  UnreadAnswers& unread_answers();
 
   // Reads the shares files again, in the background.
   void Rescan();

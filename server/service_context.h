@@ -9,14 +9,17 @@
 #include "lib/engine/engine.h"
 #include "server/background.h"
 #include "server/call.h"
+#include "server/unread_answers.h"
 
 namespace cairn {
 
 struct ServiceContext {
-  explicit ServiceContext(int calls_max) : calls(calls_max) {}
+  explicit ServiceContext(const CallLimits& limits) : calls(limits) {}
 
   CallTable calls;
+  UnreadAnswers unread;
   Background background;
+  Background pages;  // large ones; see paging.h
   // Null until the engine has started.
   std::atomic<Engine*> engine{nullptr};
 

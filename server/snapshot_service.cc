@@ -24,22 +24,20 @@ absl::Status StartGetSnapshot(Engine* engine, const v1::GetSnapshotRequest& requ
   return absl::OkStatus();
 }
 
-absl::Status StartListSnapshots(Engine* engine, const v1::ListSnapshotsRequest& request,
+absl::Status StartListSnapshots(ServiceContext* services, Engine* engine,
+                                const v1::ListSnapshotsRequest& request,
                                 const std::shared_ptr<UnaryCall<v1::ListSnapshotsResponse>>& call) {
   std::string volume_id;
   if (!request.volume_id().empty()) {
     ASSIGN_OR_RETURN(volume_id, ParseId("volume_id", request.volume_id()));
   }
-  v1::ListSnapshotsResponse response;
-  ASSIGN_OR_RETURN(
-      *response.mutable_next_page_token(),
-      FillPage(
-          ListQueryFrom(request),
-          [&](const ListQuery& query) { return engine->records().ListSnapshots(query, volume_id); },
-          [](const SnapshotRecord& snapshot) { return ToProto(snapshot); },
-          response.mutable_snapshots()));
-  call->Reply(std::move(response));
-  return absl::OkStatus();
+  return ServePage(
+      services, ListQueryFrom(request), call,
+      [engine, volume_id](const ListQuery& query) {
+        return engine->records().ListSnapshots(query, volume_id);
+      },
+      [](const SnapshotRecord& snapshot) { return ToProto(snapshot); },
+      [](v1::ListSnapshotsResponse* page) { return page->mutable_snapshots(); });
 }
 
 }  // namespace
@@ -67,8 +65,11 @@ grpc::ServerUnaryReactor* SnapshotService::GetSnapshot(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* SnapshotService::ListSnapshots(grpc::CallbackServerContext* context,
                                                          const v1::ListSnapshotsRequest* request,
                                                          v1::ListSnapshotsResponse* response) {
-  return ServeUnary(services_, {"SnapshotService.ListSnapshots", CallKind::kRead}, context, request,
-                    response, StartListSnapshots);
+  return ServeUnary(
+      services_, {"SnapshotService.ListSnapshots", CallKind::kRead}, context, request, response,
+      [this](Engine* engine, const v1::ListSnapshotsRequest& asked, const auto& call) {
+        return StartListSnapshots(services_, engine, asked, call);
+      });
 }
 
 }  // namespace cairn

@@ -20,15 +20,19 @@ class WriterReactor;
 template <typename Response>
 class WriterCall : public Call {
  public:
-  WriterCall(Method method, const grpc::CallbackServerContext& context,
+  WriterCall(Method method, UnreadAnswers* unread, grpc::CallbackServerContext* context,
              WriterReactor<Response>* reactor)
-      : Call(method, context.peer(), DeadlineOf(context)), reactor_(reactor) {}
+      : Call(method, context->peer(), DeadlineOf(*context)),
+        unread_(unread),
+        context_(context),
+        reactor_(reactor) {}
 
   // Sends a message; `written` is called when the next one may be. One at a time. Neither happens
   // once the call has ended.
   void Write(Response message, std::function<void()> written) {
     MutexLock lock(&reactor_mutex_);
     if (!open()) return;
+    AwaitCaller();
     reactor_->Write(std::move(message), std::move(written));
   }
   // Ends the call, after the message in flight if there is one.
@@ -39,9 +43,12 @@ class WriterCall : public Call {
  private:
   void SendError(const absl::Status& status) override {
     MutexLock lock(&reactor_mutex_);
+    unread_->Answered(context_, peer(), 0);
     reactor_->Finish(ToGrpcStatus(status));
   }
 
+  UnreadAnswers* const unread_;
+  grpc::CallbackServerContext* const context_;  // as long as the reactor
   Mutex reactor_mutex_;
   WriterReactor<Response>* const reactor_;
 };
@@ -49,8 +56,8 @@ class WriterCall : public Call {
 template <typename Response>
 class WriterReactor : public grpc::ServerWriteReactor<Response> {
  public:
-  WriterReactor(Method method, const grpc::CallbackServerContext& context)
-      : call_(std::make_shared<WriterCall<Response>>(method, context, this)) {}
+  WriterReactor(Method method, UnreadAnswers* unread, grpc::CallbackServerContext* context)
+      : call_(std::make_shared<WriterCall<Response>>(method, unread, context, this)) {}
 
   const std::shared_ptr<WriterCall<Response>>& call() const { return call_; }
 
@@ -64,6 +71,7 @@ class WriterReactor : public grpc::ServerWriteReactor<Response> {
   void OnWriteDone(bool ok) override {
     std::function<void()> written = std::move(written_);
     written_ = nullptr;
+    call_->CallerMoved();
     if (ok) written();  // else OnCancel follows
   }
   void OnCancel() override { call_->AbortByCaller(); }
@@ -83,14 +91,19 @@ class ReaderCall : public Call {
   // The message, or null when the client sends no more.
   using Received = std::function<void(Request*)>;
 
-  ReaderCall(Method method, const grpc::CallbackServerContext& context,
+  ReaderCall(Method method, UnreadAnswers* unread, grpc::CallbackServerContext* context,
              ReaderReactor<Request, Response>* reactor, Response* response)
-      : Call(method, context.peer(), DeadlineOf(context)), reactor_(reactor), response_(response) {}
+      : Call(method, context->peer(), DeadlineOf(*context)),
+        unread_(unread),
+        context_(context),
+        reactor_(reactor),
+        response_(response) {}
 
   // Asks for the next message. One at a time. `received` is not called once the call has ended.
   void Read(Received received) {
     MutexLock lock(&reactor_mutex_);
     if (!open()) return;
+    AwaitCaller();
     reactor_->Read(std::move(received));
   }
   void Reply(absl::StatusOr<Response> result) {
@@ -102,9 +115,12 @@ class ReaderCall : public Call {
  private:
   void SendError(const absl::Status& status) override {
     MutexLock lock(&reactor_mutex_);
+    unread_->Answered(context_, peer(), 0);
     reactor_->Finish(ToGrpcStatus(status));
   }
 
+  UnreadAnswers* const unread_;
+  grpc::CallbackServerContext* const context_;  // as long as the reactor
   Mutex reactor_mutex_;
   ReaderReactor<Request, Response>* const reactor_;
   Response* const response_;
@@ -113,8 +129,10 @@ class ReaderCall : public Call {
 template <typename Request, typename Response>
 class ReaderReactor : public grpc::ServerReadReactor<Request> {
  public:
-  ReaderReactor(Method method, const grpc::CallbackServerContext& context, Response* response)
-      : call_(std::make_shared<ReaderCall<Request, Response>>(method, context, this, response)) {}
+  ReaderReactor(Method method, UnreadAnswers* unread, grpc::CallbackServerContext* context,
+                Response* response)
+      : call_(std::make_shared<ReaderCall<Request, Response>>(method, unread, context, this,
+                                                              response)) {}
 
   const std::shared_ptr<ReaderCall<Request, Response>>& call() const { return call_; }
 
@@ -127,6 +145,7 @@ class ReaderReactor : public grpc::ServerReadReactor<Request> {
   void OnReadDone(bool ok) override {
     std::function<void(Request*)> received = std::move(received_);
     received_ = nullptr;
+    call_->CallerMoved();
     if (call_->open()) received(ok ? &message_ : nullptr);
   }
   void OnCancel() override { call_->AbortByCaller(); }
@@ -142,7 +161,7 @@ template <typename Response, typename Request, typename Start>
 grpc::ServerWriteReactor<Response>* ServeWriter(ServiceContext* services, Method method,
                                                 grpc::CallbackServerContext* context,
                                                 const Request* request, Start start) {
-  auto* reactor = new WriterReactor<Response>(method, *context);
+  auto* reactor = new WriterReactor<Response>(method, &services->unread, context);
   std::shared_ptr<WriterCall<Response>> call = reactor->call();
   absl::Status status = services->calls.Add(call);
   if (status.ok()) {
@@ -158,7 +177,8 @@ template <typename Request, typename Response, typename Start>
 grpc::ServerReadReactor<Request>* ServeReader(ServiceContext* services, Method method,
                                               grpc::CallbackServerContext* context,
                                               Response* response, Start start) {
-  auto* reactor = new ReaderReactor<Request, Response>(method, *context, response);
+  auto* reactor =
+      new ReaderReactor<Request, Response>(method, &services->unread, context, response);
   std::shared_ptr<ReaderCall<Request, Response>> call = reactor->call();
   absl::Status status = services->calls.Add(call);
   if (status.ok()) {

@@ -42,17 +42,22 @@ inline MonotonicTime DeadlineOf(const grpc::CallbackServerContext& context) {
 template <typename Response>
 class UnaryCall : public Call {
  public:
-  UnaryCall(Method method, grpc::CallbackServerContext* context, Response* response)
+  UnaryCall(Method method, UnreadAnswers* unread, grpc::CallbackServerContext* context,
+            Response* response)
       : Call(method, context->peer(), DeadlineOf(*context)),
+        unread_(unread),
         context_(context),
         response_(response) {}
 
-  // Ends the call; nothing happens if it has ended before.
-  void Reply(absl::StatusOr<Response> result) {
+  // Ends the call; nothing happens if it has ended before. `bytes`: of an answer that may be large.
+  void Reply(absl::StatusOr<Response> result, int64_t bytes = 0) {
     if (!Claim(result.status())) return;
+    bytes_ = bytes;
     if (result.ok()) response_->Swap(&*result);
     Finish(ToGrpcStatus(result.status()));
   }
+  // Before a large answer is made: an error when the caller's connection reads too little.
+  absl::Status MayAnswer() const { return unread_->MayAnswer(peer()); }
 
   // What the reaction returns, once. An answer that is there by then goes out by gRPC's own reactor,
   // which costs no hop to another thread as the OnDone of any other does.
@@ -62,6 +67,7 @@ class UnaryCall : public Call {
   void SendError(const absl::Status& status) override { Finish(ToGrpcStatus(status)); }
 
   void Finish(grpc::Status status) {
+    unread_->Answered(context_, peer(), bytes_);
     {
       MutexLock lock(&reactor_mutex_);
       if (reactor_ == nullptr) {
@@ -72,9 +78,11 @@ class UnaryCall : public Call {
     reactor_->Finish(std::move(status));
   }
 
+  UnreadAnswers* const unread_;
   // gRPC's; gone soon after Finish, which only the winner of Claim calls.
   grpc::CallbackServerContext* const context_;
   Response* const response_;
+  int64_t bytes_ = 0;  // of the winner of Claim
   Mutex reactor_mutex_;
   // Written once, before anybody finishes with it.
   grpc::ServerUnaryReactor* reactor_ = nullptr;
@@ -111,7 +119,7 @@ template <typename Response, typename Request, typename Start>
 grpc::ServerUnaryReactor* ServeUnary(ServiceContext* services, Method method,
                                      grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Start start) {
-  auto call = std::make_shared<UnaryCall<Response>>(method, context, response);
+  auto call = std::make_shared<UnaryCall<Response>>(method, &services->unread, context, response);
   absl::Status status = services->calls.Add(call);
   if (status.ok()) {
     absl::StatusOr<Engine*> engine = services->RunningEngine();

@@ -45,19 +45,6 @@ absl::Status StartGetVolume(Engine* engine, const v1::GetVolumeRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status StartListVolumes(Engine* engine, const v1::ListVolumesRequest& request,
-                              const std::shared_ptr<UnaryCall<v1::ListVolumesResponse>>& call) {
-  v1::ListVolumesResponse response;
-  ASSIGN_OR_RETURN(
-      *response.mutable_next_page_token(),
-      FillPage(
-          ListQueryFrom(request),
-          [engine](const ListQuery& query) { return engine->records().ListVolumes(query); },
-          [](const VolumeRecord& volume) { return ToProto(volume); }, response.mutable_volumes()));
-  call->Reply(std::move(response));
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 #define CAIRN_VOLUME_CHANGE(method)                                                               \
@@ -87,14 +74,21 @@ grpc::ServerUnaryReactor* VolumeService::GetVolume(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* VolumeService::ListVolumes(grpc::CallbackServerContext* context,
                                                      const v1::ListVolumesRequest* request,
                                                      v1::ListVolumesResponse* response) {
-  return ServeUnary(services_, {"VolumeService.ListVolumes", CallKind::kRead}, context, request,
-                    response, StartListVolumes);
+  return ServeUnary(
+      services_, {"VolumeService.ListVolumes", CallKind::kRead}, context, request, response,
+      [this](Engine* engine, const v1::ListVolumesRequest& asked, const auto& call) {
+        return ServePage(
+            services_, ListQueryFrom(asked), call,
+            [engine](const ListQuery& query) { return engine->records().ListVolumes(query); },
+            [](const VolumeRecord& volume) { return ToProto(volume); },
+            [](v1::ListVolumesResponse* page) { return page->mutable_volumes(); });
+      });
 }
 
 grpc::ServerReadReactor<v1::ImportVolumeRequest>* VolumeService::ImportVolume(
     grpc::CallbackServerContext* context, v1::ImportVolumeResponse* response) {
   return ServeReader<v1::ImportVolumeRequest>(
-      services_, {"VolumeService.ImportVolume", CallKind::kChange}, context, response,
+      services_, {"VolumeService.ImportVolume", CallKind::kUpload}, context, response,
       [this](Engine* engine, const auto& call) {
         return StartImportStream(engine, &services_->background, call);
       });
@@ -103,7 +97,7 @@ grpc::ServerReadReactor<v1::ImportVolumeRequest>* VolumeService::ImportVolume(
 grpc::ServerWriteReactor<v1::ExportVolumeResponse>* VolumeService::ExportVolume(
     grpc::CallbackServerContext* context, const v1::ExportVolumeRequest* request) {
   return ServeWriter<v1::ExportVolumeResponse>(
-      services_, {"VolumeService.ExportVolume", CallKind::kStream}, context, request,
+      services_, {"VolumeService.ExportVolume", CallKind::kDownload}, context, request,
       [this](Engine* engine, const v1::ExportVolumeRequest& asked, const auto& call) {
         return StartExportStream(engine, &services_->background, asked, call);
       });

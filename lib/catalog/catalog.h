@@ -52,6 +52,8 @@ template <typename Ptr>
 struct Page {
   std::vector<Ptr> items;
   std::string next_page_token;  // empty on the last page
+  // The token of what follows one of the items: for who cannot use the whole page.
+  std::function<std::string(const Ptr& item)> token_after;
 };
 
 class Catalog {

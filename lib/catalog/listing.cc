@@ -186,6 +186,9 @@ absl::StatusOr<Page<Ptr>> ListRecords(const ListQuery& query, const Filter& filt
     ASSIGN_OR_RETURN(after, PositionOf(order.field, std::move(last)));
   }
   Page<Ptr> page;
+  page.token_after = [binding, field = order.field](const Ptr& item) {
+    return MakePageToken(binding, KeyOf(field, *item));
+  };
   // One more than the page holds is looked for, so that the last page is known to be the last.
   for (bool more = true; more;) {
     size_t count = query.filter.empty() ? page_size + 1 : kChunk;
@@ -199,7 +202,7 @@ absl::StatusOr<Page<Ptr>> ListRecords(const ListQuery& query, const Filter& filt
         continue;
       }
       if (page.items.size() == page_size) {
-        page.next_page_token = MakePageToken(binding, KeyOf(order.field, *page.items.back()));
+        page.next_page_token = page.token_after(page.items.back());
         return page;
       }
       page.items.push_back(ptr);

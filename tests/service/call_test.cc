@@ -23,7 +23,7 @@ class AnsweredCall : public Call {
 };
 
 TEST(CallTableTest, ACallCountsUntilItIsAnsweredHoweverLongItIsHeld) {
-  CallTable table(1);
+  CallTable table({.calls_max = 1});
   auto first = std::make_shared<AnsweredCall>();
   auto second = std::make_shared<AnsweredCall>();
   ASSERT_OK(table.Add(first));
@@ -53,7 +53,7 @@ TEST(CallTableTest, WhoComesAfterTheStopIsToldOfIt) {
 }
 
 TEST(CallTableTest, ARefusedCallThatEndsTakesNobodyElsesPlace) {
-  CallTable table(1);
+  CallTable table({.calls_max = 1});
   auto first = std::make_shared<AnsweredCall>();
   auto refused = std::make_shared<AnsweredCall>();
   ASSERT_OK(table.Add(first));

@@ -1,10 +1,12 @@
 // cairnd as a process: its flags, its exit codes, its signals, its log.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "lib/os/unique_fd.h"
 #include "server/exit_code.h"
 #include "tests/service/health_client.h"
 #include "tests/support/temp_dir.h"
@@ -40,9 +43,15 @@ class DaemonTest : public ::testing::Test {
     waitpid(pid_, nullptr, 0);
   }
 
-  // Starts cairnd; what it prints goes to Output().
-  void Start(const std::vector<std::string>& arguments, const char* failpoints = "") {
+  // Starts cairnd; what it prints goes to Output(). `descriptors`: how many it may have, if not 0.
+  void Start(const std::vector<std::string>& arguments, const char* failpoints = "",
+             int descriptors = 0) {
     std::vector<std::string> owned{CAIRND_PATH};
+    if (descriptors != 0) {
+      owned = {"/usr/bin/prlimit",
+               "--nofile=" + std::to_string(descriptors) + ":" + std::to_string(descriptors),
+               CAIRND_PATH};
+    }
     owned.insert(owned.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& argument : owned) argv.push_back(argument.data());
@@ -53,7 +62,7 @@ class DaemonTest : public ::testing::Test {
     posix_spawn_file_actions_addopen(&actions, 1, dir_.File("output").c_str(),
                                      O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
     posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    ASSERT_EQ(posix_spawn(&pid_, CAIRND_PATH, &actions, nullptr, argv.data(), environ), 0);
+    ASSERT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
     posix_spawn_file_actions_destroy(&actions);
     unsetenv("CAIRN_FAILPOINTS");
   }
@@ -112,6 +121,49 @@ TEST_F(DaemonTest, AResultThatIsLostIsAnError) {
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kExitStartFailed) << flags;
     EXPECT_THAT(Output(), HasSubstr("cannot write the result")) << flags;
   }
+}
+
+// Not gRPC's listener, which never takes a connection again after that.
+TEST_F(DaemonTest, ItServesAgainAfterItsDescriptorsHaveRunOut) {
+  std::string yaml = ReadFile(dir_.File("cairnd.yaml"));
+  yaml.insert(yaml.find(']'), ", \"127.0.0.1:0\"");
+  WriteFile(dir_.File("cairnd.yaml"), yaml);
+  Start({"--config", dir_.File("cairnd.yaml")}, "", /*descriptors=*/96);
+  ExpectServing();
+  const std::string output = Output();
+  const size_t at = output.find("127.0.0.1:");
+  ASSERT_NE(at, std::string::npos) << output;
+  const std::string tcp = output.substr(at, output.find('\n', at) - at);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(std::stoi(tcp.substr(tcp.find(':') + 1))));
+  std::vector<UniqueFd> clients;
+  const auto connect_one = [&] {
+    UniqueFd& fd = clients.emplace_back(UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    return connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  };
+  for (int i = 0; i < 150; ++i) EXPECT_TRUE(connect_one());
+  // Who sits on this host still gets in, and learns of it. One more client each time, as it is said
+  // only for some seconds.
+  const auto health = [](const std::string& target, const std::string& service) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return CheckHealth(
+        grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments), service);
+  };
+  const std::string socket_target = "unix:" + dir_.File("socket");
+  std::string said;
+  for (int i = 0; i < 200 && said != "NOT_SERVING"; ++i) {
+    connect_one();
+    said = health(socket_target, "connections");
+  }
+  EXPECT_EQ(said, "NOT_SERVING");
+  EXPECT_EQ(health(socket_target, ""), "SERVING");
+  EXPECT_THAT(Output(), HasSubstr("connections are refused"));
+  clients.clear();
+  for (int i = 0; i < 10 && said != "SERVING"; ++i) said = health(tcp, "");
+  EXPECT_EQ(said, "SERVING");
 }
 
 TEST_F(DaemonTest, ABadConfigurationIsReportedWhole) {

@@ -51,8 +51,10 @@ BELOW = {
     'pool': ('base', 'os', 'exec', 'image', 'share', 'catalog', 'hypervisor'),
     'engine': ('base', 'os', 'exec', 'image', 'share', 'catalog', 'hypervisor', 'chain', 'pool'),
 }
-# The engine's interface speaks in records and pools, so the server may name these too.
-SERVER_MAY = re.compile(r'lib/(engine/|base/|pool/pool\.h$|catalog/(catalog|records)\.h$)')
+# The engine's interface speaks in records and pools, so the server may name these too; it has
+# descriptors of its own as well, those of its sockets.
+SERVER_MAY = re.compile(r'lib/(engine/|base/|os/unique_fd\.h$|pool/pool\.h$|'
+                        r'catalog/(catalog|records)\.h$)')
 GENERATED = re.compile(r'(grpc|grpcpp|google/(protobuf|rpc)|cairn/v1)/')
 INCLUDE = re.compile(r'\s*#\s*include\s+["<]([^">]+)[">]')
 
