@@ -42,7 +42,7 @@ TEST(CallTableTest, ACallCountsUntilItIsAnsweredHoweverLongItIsHeld) {
 }
 
 TEST(CallTableTest, WhoComesAfterTheStopIsToldOfIt) {
-  CallTable table(2);
+  CallTable table({.calls_max = 2});
   const absl::Status stopping = Error(Reason::kShuttingDown, "the server is stopping");
   auto present = std::make_shared<AnsweredCall>();
   table.Abort(stopping, {CallKind::kWatch});
