@@ -67,7 +67,7 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     }
     return PlanDeleteSnapshotInUse(
         view, snapshot->id, machine->id, LayerFileName(volume->id, operation_id_),
-        MayStream(*volume, *machine), volume->format == VolumeFormat::kRawThick);
+        MayStream(*volume, *machine, view), volume->format == VolumeFormat::kRawThick);
   }
 
   void Began(Transaction& records) override {
@@ -152,8 +152,10 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
   }
 
   // libvirt ends a stream before what it moved is durable, and a machine that dies then is started
-  // again without it. A base whose space is allocated is to stay.
-  static bool MayStream(const VolumeRecord& volume, const Attachment& machine) {
+  // again without it. A base whose space is allocated is to stay, and so is a file with internal snapshots.
+  static bool MayStream(const VolumeRecord& volume, const Attachment& machine,
+                        const ChainView& view) {
+    if (view.chain[view.chain.size() - 2].image.internal_snapshots > 0) return false;
     return machine.hypervisor.kind != HypervisorAddress::Kind::kLibvirt &&
            !(volume.format == VolumeFormat::kRawThick && volume.chain.size() == 2);
   }

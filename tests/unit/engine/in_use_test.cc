@@ -263,6 +263,20 @@ TEST_F(InUseTest, AMergeUpwardIsCancelled) {
   EXPECT_TRUE(Reads(11, 5));
 }
 
+// It would go with them when it is merged upward, which is less work here.
+TEST_F(InUseTest, AFileWithInternalSnapshotsStays) {
+  Make(VolumeFormat::kQcow2);
+  const std::string base = engine_.ActivePath(id_);
+  testing::RunTool({"qemu-img", "snapshot", "-c", "inner", base});
+  Open();
+  ASSERT_OK_AND_ASSIGN(const std::string snapshot, engine_.Snapshot(id_));
+  for (int64_t piece = 0; piece < kMiB / testing::kPiece; ++piece) Write(piece, 3);
+  EXPECT_OK(engine_.Do(DeleteSnapshotRequest{.snapshot_id = snapshot}));
+  EXPECT_EQ(testing::QemuInfo(base, FileFormat::kQcow2)["snapshots"].size(), 1u);
+  EXPECT_TRUE(Reads(1, 3));
+  ExpectSound();
+}
+
 TEST_F(InUseTest, AVolumeInUseIsExtendedClonedAndMoved) {
   for (VolumeFormat format : {VolumeFormat::kQcow2, VolumeFormat::kRawThick}) {
     Make(format);
