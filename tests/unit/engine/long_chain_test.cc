@@ -23,7 +23,9 @@ constexpr int64_t kSize = 256 * kGiB;
 constexpr size_t kFilesMax = 256;
 
 TEST(LongChainTest, EveryOperationWorks) {
-  TestEngine engine;
+  TestEngine::Setup setup;
+  setup.pool.max_over_subscription_ratio = 1000;  // whatever disk there is
+  TestEngine engine(setup);
   ASSERT_OK_AND_ASSIGN(const std::string volume,
                        engine.Create(VolumeFormat::kQcow2, kSize, engine.address(0)));
   QemuWrite(engine.ActivePath(volume), FileFormat::kQcow2, 0, kPiece, 1);
