@@ -241,7 +241,8 @@ TEST_F(DeletionTest, ManyListRarely) {
   const absl::Time began = absl::Now();
   const int64_t before = files_.calls("List");
   for (int i = 0; i < 30; ++i) CallsOfADeletion("List");
-  EXPECT_LE(files_.calls("List") - before, 2 + (absl::Now() - began) / absl::Milliseconds(100));
+  // The looks at the whole share after the start may come in between.
+  EXPECT_LE(files_.calls("List") - before, 4 + (absl::Now() - began) / absl::Milliseconds(100));
 }
 
 TEST_F(DeletionTest, ForeignFilesCostNothingOnceTheyAreKnown) {
@@ -250,10 +251,16 @@ TEST_F(DeletionTest, ForeignFilesCostNothingOnceTheyAreKnown) {
   for (int i = 0; i < 50; ++i) {
     WriteFile(engine_->directory() + "/" + LayerFileName(NewId(), NewId()), "x");
   }
-  absl::SleepFor(absl::Milliseconds(300));
-  CallsOfADeletion("Open");
-  absl::SleepFor(absl::Milliseconds(300));
-  EXPECT_EQ(CallsOfADeletion("Open"), alone);
+  // How long a listing counts depends on what it took.
+  const absl::Time until = absl::Now() + absl::Minutes(1);
+  int64_t most = 0;
+  int64_t now = 0;
+  while (most <= alone || now != alone) {
+    ASSERT_LT(absl::Now(), until);
+    now = CallsOfADeletion("Open");
+    most = std::max(most, now);
+    absl::SleepFor(absl::Milliseconds(50));
+  }
 }
 
 TEST_F(DeletionTest, AForeignFileThatComesBetweenTwoIsFound) {
@@ -263,7 +270,7 @@ TEST_F(DeletionTest, AForeignFileThatComesBetweenTwoIsFound) {
   RunTool({"qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", BaseFileName(volume_),
            stray});
   // A period is twenty listings, which a busy machine draws out.
-  absl::SleepFor(absl::Seconds(1));
+  absl::SleepFor(absl::Seconds(5));
   EXPECT_THAT(engine_->Do(DeleteSnapshotRequest{.snapshot_id = snapshot}),
               HasReasonOf(Reason::kBackingFileShared));
 }
