@@ -25,6 +25,7 @@ class Runner {
 
   absl::Status operator()(const MakeImageStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    RETURN_IF_ERROR(DropTemporary(directory, step.file));
     if (context_.again) {
       ASSIGN_OR_RETURN(const bool absent, IsAbsent(files_, directory, step.file));
       if (!absent) {
@@ -60,6 +61,7 @@ class Runner {
   absl::Status operator()(const CopyFileStep& step) {
     ASSIGN_OR_RETURN(std::string from, context_.directory_of(step.source_share));
     ASSIGN_OR_RETURN(std::string to, context_.directory_of(step.share));
+    RETURN_IF_ERROR(DropTemporary(to, step.file));
     return CopyImageFile(files_,
                          {.source_directory = from,
                           .source_name = step.source_file,
@@ -75,6 +77,7 @@ class Runner {
 
   absl::Status operator()(const ConvertStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
+    RETURN_IF_ERROR(DropTemporary(directory, step.file));
     std::string source = step.source_file;
     if (!step.source_share.empty()) {
       ASSIGN_OR_RETURN(std::string from, context_.directory_of(step.source_share));
@@ -170,12 +173,15 @@ class Runner {
       const absl::Status published = PublishFile(files_, file);
       if (!absl::IsNotFound(published)) return published;
     }
+    RETURN_IF_ERROR(DropTemporary(directory, file.name));
     return ReplaceFile(files_, file, FormatInfoMap(step.map));
   }
 
   absl::Status operator()(const PrepareMapStep& step) {
     ASSIGN_OR_RETURN(std::string directory, context_.directory_of(step.share));
-    return PrepareFile(files_, MapFile(step.volume_id, directory), FormatInfoMap(step.map));
+    const ReplaceFileOptions file = MapFile(step.volume_id, directory);
+    RETURN_IF_ERROR(DropTemporary(directory, file.name));
+    return PrepareFile(files_, file, FormatInfoMap(step.map));
   }
 
   absl::Status operator()(const RemoveFilesStep& step) {
@@ -286,6 +292,13 @@ class Runner {
 
   FileAbilities Abilities(const std::string& share) const {
     return context_.abilities_of ? context_.abilities_of(share) : kTryAll;
+  }
+
+  // Where a name is given by a link, who died before the old name was removed has left the file with two:
+  // it would be taken for a stranger's hard link, and writing to the old name would change it.
+  absl::Status DropTemporary(const std::string& directory, const std::string& file) {
+    if (!context_.again) return absl::OkStatus();
+    return files_.Remove(directory + "/" + Temporary(file));
   }
 
   // A file that is written in place has each cluster counted before anything names it: who died

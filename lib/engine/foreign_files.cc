@@ -119,13 +119,17 @@ void ForeignFiles::Learn(const std::string& address, const std::string& director
     const auto stat = files_->Stat(directory + "/" + name);
     if (absl::IsNotFound(stat.status()) || (stat.ok() && !stat->is_regular)) continue;
     const auto known = before.find(name);
-    const bool same = stat.ok() && known != before.end() && known->second.inode == stat->inode &&
-                      known->second.change_time == stat->change_time;
     absl::StatusOr<Header> header = Header();
-    if (same) {
+    if (!stat.ok()) {
+      header = stat.status();
+    } else if (known != before.end() && known->second.inode == stat->inode &&
+               known->second.change_time == stat->change_time) {
       header = std::move(known->second);
+    } else if (auto read = StandsOn(directory, name); !read.ok()) {
+      header = read.status();
     } else {
-      header = Read(directory, name);
+      // Looked at before it was read: what has changed meanwhile is read again the next time.
+      header = Header{stat->inode, stat->change_time, *std::move(read)};
     }
     if (!header.ok()) {
       fresh.unreadable.push_back(name);
@@ -161,17 +165,6 @@ bool ForeignFiles::IsForeign(const std::string& address, const std::string& name
   if (volume == nullptr || volume->share != address) return true;
   return name != InfoFileName(id) &&
          std::find(volume->chain.begin(), volume->chain.end(), name) == volume->chain.end();
-}
-
-absl::StatusOr<ForeignFiles::Header> ForeignFiles::Read(const std::string& directory,
-                                                        const std::string& name) const {
-  // Looked at before it is read: what changes meanwhile is read again the next time.
-  const auto stat = files_->Stat(directory + "/" + name);
-  if (absl::IsNotFound(stat.status())) return Header();
-  RETURN_IF_ERROR(stat.status());
-  Header header{.inode = stat->inode, .change_time = stat->change_time, .stands_on = {}};
-  ASSIGN_OR_RETURN(header.stands_on, StandsOn(directory, name));
-  return header;
 }
 
 absl::StatusOr<std::vector<std::string>> ForeignFiles::StandsOn(const std::string& directory,

@@ -73,7 +73,6 @@ class ForeignFiles {
   bool IsFresh(const Known& known) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Refresh(const Place& place);
   bool IsForeign(const std::string& address, const std::string& name) const;
-  absl::StatusOr<Header> Read(const std::string& directory, const std::string& name) const;
   absl::StatusOr<std::vector<std::string>> StandsOn(const std::string& directory,
                                                     const std::string& name) const;
   void FollowLinks(const std::string& directory, const std::string& path,

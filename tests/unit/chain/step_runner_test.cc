@@ -100,6 +100,25 @@ class ConvertStepTest : public ::testing::Test {
   ConvertStep step_;
 };
 
+// As on a share where a name is given by a link, when the server dies before the old name is removed.
+TEST_F(ConvertStepTest, AFileThatWasLeftWithItsTemporaryNameTooIsPutInOrder) {
+  Make("source", VolumeFormat::kQcow2);
+  const std::string made = dir_.File("to/clone");
+  const std::vector<Step> steps = {
+      step_, CopyFileStep{"from", "source", "to", "clone", false},
+      MakeImageStep{.share = "to", .file = "clone", .size_bytes = kSize, .backing_file = {}}};
+  for (const Step& step : steps) {
+    std::filesystem::remove(made);
+    context_.again = false;
+    ASSERT_OK(RunStep(step, context_));
+    std::filesystem::create_hard_link(made, dir_.File("to/" + TemporaryName("clone", kOperation)));
+    context_.again = true;
+    EXPECT_OK(RunStep(step, context_));
+    EXPECT_EQ(std::filesystem::hard_link_count(made), 1u);
+    EXPECT_TRUE(QemuCheck(made));
+  }
+}
+
 TEST_F(ConvertStepTest, AQcow2FileOfItsOwnIsCopied) {
   Make("source", VolumeFormat::kQcow2);
   QemuWrite(dir_.File("from/source"), FileFormat::kQcow2, 0, 65536, 5);
