@@ -48,7 +48,9 @@ std::string Valid(std::string_view text, size_t bytes_max, bool printable) {
 }  // namespace
 
 size_t SteeringLength(std::string_view text) {
-  const size_t length = text.empty() ? 0 : CharacterLength(text);
+  // Nearly all that is ever asked about.
+  if (text.empty() || (text[0] >= ' ' && text[0] <= '~')) return 0;
+  const size_t length = CharacterLength(text);
   if (length == 0) return 0;
   // The bytes of UTF-8 are in the order of the characters.
   const std::string_view character = text.substr(0, length);
