@@ -105,6 +105,7 @@ class Conductor {
   // Admission (conductor_submit.cc).
   bool AnswerFromRequestId(const std::shared_ptr<Submission>& submission);
   void AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left);
+  void Validate(const std::shared_ptr<Submission>& submission, const LivePtr& op);
   void Journalled(const std::shared_ptr<Submission>& submission, const LivePtr& op);
   // For what holds its locks already (conductor_at_once.cc).
   void HandAtOnce(std::shared_ptr<Submission> submission, LivePtr op, int tries_left);

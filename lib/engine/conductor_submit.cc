@@ -128,6 +128,23 @@ absl::Status Conductor::CheckShares(const LiveOperation& op) const {
   return absl::OkStatus();
 }
 
+// It is admitted. Files that it names are looked at where they would be later.
+void Conductor::Validate(const std::shared_ptr<Submission>& submission, const LivePtr& op) {
+  if (!op->work->NamesFiles()) return Answer(submission, OperationPtr());
+  const auto answer = OnlyOnce<absl::Status>([this, submission](const absl::Status& checked) {
+    if (!checked.ok()) return Answer(submission, checked);
+    Answer(submission, OperationPtr());
+  });
+  Task task;
+  task.run = [this, op, answer](const absl::Status& admitted) {
+    if (!admitted.ok()) return answer(admitted);
+    Counted([&] { answer(op->work->CheckFiles()); });
+  };
+  task.abandoned = answer;
+  const absl::Status handed = Hand(op, std::move(task));
+  if (!handed.ok()) answer(handed);
+}
+
 void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left) {
   if (stopping()) {
     return Answer(submission, Error(Reason::kShuttingDown, "the server is stopping; try again"));
@@ -150,7 +167,7 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
     if (room.ok()) room = CheckShares(*op);
     if (!room.ok()) return Answer(submission, room);
   }
-  if (submission->caller.validate_only) return Answer(submission, OperationPtr());
+  if (submission->caller.validate_only) return Validate(submission, op);
 
   OperationRecord record;
   record.id = id;

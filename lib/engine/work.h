@@ -55,6 +55,11 @@ class Work {
   // the queue may have changed them), and says what to do.
   virtual absl::StatusOr<Plan> MakePlan() { return Plan{}; }
 
+  // For a request that is only to be checked, where it names what no record knows: files that others
+  // have made. On the lane, without locks, after Admit; MakePlan looks at them again.
+  virtual bool NamesFiles() const { return false; }
+  virtual absl::Status CheckFiles() { return absl::OkStatus(); }
+
   // Whether MakePlan only looks at a few files of the home share. When nothing is ahead of such work
   // in the queue, it is journalled once, with its plan. Its admitted records are not in the catalog
   // then while it is planned: they are in the `records` that Began is given.

@@ -9,6 +9,7 @@
 #include "lib/base/status.h"
 #include "lib/image/new_file.h"
 #include "lib/image/qcow2.h"
+#include "lib/image/qcow2_layout.h"
 
 namespace cairn {
 namespace {
@@ -107,6 +108,23 @@ absl::StatusOr<ImageInfo> InspectImage(FileSystem& files, const std::string& dir
   absl::StatusOr<ImageInfo> info = Inspect(*file, name, format);
   if (!info.ok()) return Annotate(info.status(), path, {{"path", path}, {"file", name}});
   return info;
+}
+
+absl::Status CheckSaidFormat(FileSystem& files, const std::string& directory,
+                             const std::string& name, FileFormat said) {
+  if (said != FileFormat::kQcow2) return absl::OkStatus();
+  const std::string path = directory + "/" + name;
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kRead));
+  ASSIGN_OR_RETURN(const std::string begin, file->ReadAt(qcow2::kMagicAt, sizeof(qcow2::kMagic)));
+  if (begin.size() == sizeof(qcow2::kMagic) &&
+      qcow2::Load32(begin, qcow2::kMagicAt) == qcow2::kMagic) {
+    return absl::OkStatus();
+  }
+  return Error(Reason::kImageMismatch,
+               fmt::format("{} is no qcow2 image; if its content is that of a disk as it is, its "
+                           "format is raw",
+                           path),
+               {{"file", name}, {"path", path}, {"expected", "qcow2"}, {"found", "no qcow2"}});
 }
 
 absl::Status GrowImage(FileSystem& files, const std::string& directory, const std::string& name,

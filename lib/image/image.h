@@ -34,6 +34,11 @@ struct ImageInfo {
 absl::StatusOr<ImageInfo> InspectImage(FileSystem& files, const std::string& directory,
                                        const std::string& name, FileFormat format);
 
+// IMAGE_MISMATCH when a file that somebody says is qcow2 does not even begin as one: what they said is
+// wrong, not the file. Anything may be raw.
+absl::Status CheckSaidFormat(FileSystem& files, const std::string& directory,
+                             const std::string& name, FileFormat said);
+
 // Who may use new files (nas_secure_file_permissions, nas_secure_file_operations).
 struct FilePermissions {
   mode_t mode = 0660;             // or 0666

@@ -41,14 +41,17 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     Admission admission;
     admission.volume_id = admission.target = r().volume_id;
     admission.locks.push_back({r().volume_id, true});
+    found_ = placed.record;
     admission.records.put_volumes.push_back(std::move(placed.record));
     return admission;
   }
 
   std::string HomeShare() const override { return r().share; }
 
-  absl::StatusOr<Plan> MakePlan() override {
-    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
+  bool NamesFiles() const override { return true; }
+
+  // Fills in what it finds.
+  absl::Status CheckFiles() override {
     ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(r().share));
     // The file may have been made just now, by another host.
     RETURN_IF_ERROR(core_.files().RefreshDirectory(directory));
@@ -70,15 +73,21 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
       return Error(Reason::kFileNotFound, fmt::format("there is no {} on {}", active, r().share),
                    {{"file", active}, {"share", r().share}});
     }
-    found_ = *volume;
+    RETURN_IF_ERROR(CheckBaseFormat(directory));
     ASSIGN_OR_RETURN(Chain chain, ReadChain(core_.files(), directory, r().volume_id, active,
-                                            volume->base_format));
+                                            found_.base_format));
     found_.active_file = active;
     found_.size_bytes = chain.back().image.virtual_size;
     RETURN_IF_ERROR(CheckVolumeSize("size_bytes", found_.size_bytes));
     found_.chain.clear();
     for (const ChainLink& link : chain) found_.chain.push_back(link.file);
-    if (map.has_value()) RETURN_IF_ERROR(FindSnapshots(*map, chain));
+    return map.has_value() ? FindSnapshots(*map, chain) : absl::OkStatus();
+  }
+
+  absl::StatusOr<Plan> MakePlan() override {
+    ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
+    found_ = *volume;
+    RETURN_IF_ERROR(CheckFiles());
     return Plan{};
   }
 
@@ -125,6 +134,13 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
       return InvalidField("volume_id", "must be the UUID in file_name", r().volume_id);
     }
     return absl::OkStatus();
+  }
+
+  // A chain that has lost its base says so itself.
+  absl::Status CheckBaseFormat(const std::string& directory) const {
+    const absl::Status checked =
+        CheckSaidFormat(core_.files(), directory, r().file_name, found_.base_format);
+    return absl::IsNotFound(checked) ? absl::OkStatus() : checked;
   }
 
   // Not wrong in itself, but no id of ours.

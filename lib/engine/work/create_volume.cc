@@ -67,6 +67,10 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
     return source == nullptr ? std::set<std::string>() : std::set{source->share};
   }
 
+  bool NamesFiles() const override { return r().source.kind == Kind::kImage; }
+
+  absl::Status CheckFiles() override { return FindImage().status(); }
+
   // An image lies anywhere.
   bool PlansAtOnce() const override { return r().source.kind != Kind::kImage; }
 
@@ -282,7 +286,12 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
                         size_bytes_}};
   }
 
-  absl::StatusOr<std::vector<Step>> ImageSteps(const VolumeRecord& volume) {
+  struct Image {
+    std::string path;
+    ImageInfo info;
+  };
+
+  absl::StatusOr<Image> FindImage() const {
     std::error_code error;
     std::filesystem::path path = std::filesystem::canonical(r().source.id_or_path, error);
     if (error) {
@@ -290,29 +299,41 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
                    fmt::format("{}: {}", r().source.id_or_path, error.message()),
                    {{"field", "source.image_path"}});
     }
-    ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume.pool));
+    ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(r().pool));
     // A symbolic link must not lead out of the allowed directories.
     RETURN_IF_ERROR(CheckImagePath(*pool, path.string()));
-    ASSIGN_OR_RETURN(ImageInfo image, InspectImage(core_.files(), path.parent_path().string(),
-                                                   path.filename().string(), r().image_format));
-    if (!image.backing_file.empty()) {
+    const std::string directory = path.parent_path().string();
+    const std::string name = path.filename().string();
+    RETURN_IF_ERROR(CheckSaidFormat(core_.files(), directory, name, r().image_format));
+    ASSIGN_OR_RETURN(ImageInfo info,
+                     InspectImage(core_.files(), directory, name, r().image_format));
+    if (!info.backing_file.empty()) {
       return Error(Reason::kImageUnsafe,
                    fmt::format("{} has a backing file; flatten it first", path.string()),
                    {{"field", "source.image_path"}});
     }
-    if (r().size_bytes == 0) size_bytes_ = RoundUpToSector(image.virtual_size);
-    RETURN_IF_ERROR(CheckVolumeSize("size_bytes", size_bytes_));
-    if (size_bytes_ < image.virtual_size) return TooSmall(image.virtual_size);
+    if (r().size_bytes == 0) {
+      RETURN_IF_ERROR(CheckVolumeSize("size_bytes", RoundUpToSector(info.virtual_size)));
+    } else if (r().size_bytes < info.virtual_size) {
+      return TooSmall(info.virtual_size);
+    }
+    return Image{path.string(), std::move(info)};
+  }
+
+  absl::StatusOr<std::vector<Step>> ImageSteps(const VolumeRecord& volume) {
+    ASSIGN_OR_RETURN(const Image image, FindImage());
+    if (r().size_bytes == 0) size_bytes_ = RoundUpToSector(image.info.virtual_size);
+    ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume.pool));
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(volume));
     reservation_ = {};
     const bool thick = volume.format == VolumeFormat::kRawThick;
     ASSIGN_OR_RETURN(
         reservation_,
         pool->Reserve(
-            share,
-            {.promised_bytes = size_bytes_,
-             .physical_bytes = thick ? size_bytes_ : std::min(image.physical_bytes, size_bytes_)}));
-    return std::vector<Step>{ConvertStep{"", path.string(), r().image_format, volume.share,
+            share, {.promised_bytes = size_bytes_,
+                    .physical_bytes =
+                        thick ? size_bytes_ : std::min(image.info.physical_bytes, size_bytes_)}));
+    return std::vector<Step>{ConvertStep{"", image.path, r().image_format, volume.share,
                                          volume.active_file, volume.format, size_bytes_}};
   }
 

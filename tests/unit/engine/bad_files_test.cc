@@ -15,6 +15,7 @@ using testing::Adopt;
 using testing::HasReasonOf;
 using testing::NewSnapshot;
 using testing::Observe;
+using testing::OnlyValidated;
 using testing::RunTool;
 using testing::StatusIs;
 using testing::TestEngine;
@@ -39,6 +40,8 @@ class BadFilesTest : public ::testing::Test {
 
   void ExpectNotAdopted(Reason reason, VolumeFormat format = VolumeFormat::kQcow2) {
     const std::string before = Observe(engine_);
+    EXPECT_THAT(engine_.Do(Adopt(engine_.address(0), id_, format), OnlyValidated()),
+                HasReasonOf(reason));
     const absl::Time begun = absl::Now();
     absl::Status status = engine_.Do(Adopt(engine_.address(0), id_, format));
     EXPECT_LT(absl::Now() - begun, absl::Seconds(20));
@@ -165,7 +168,7 @@ TEST_F(BadFilesTest, ATruncatedHeader) {
 
 TEST_F(BadFilesTest, ARawFileSaidToBeQcow2) {
   WriteFile(Path(base()), std::string(kMiB, 'r'));
-  ExpectNotAdopted(Reason::kImageCorrupt);
+  ExpectNotAdopted(Reason::kImageMismatch);
 }
 
 TEST_F(BadFilesTest, ABaseOfAnotherFormatThanWasSaid) {

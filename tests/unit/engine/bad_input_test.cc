@@ -55,9 +55,11 @@ class BadInputTest : public ::testing::Test {
     EXPECT_EQ(testing::ReservedBytes(engine_), 0);
   }
 
-  // Found out at the files: the operation failed and left everything as it was.
+  // Found out at the files: the operation failed and left everything as it was. Who only asks
+  // whether it could be done is told as well.
   void ExpectFails(Request request, Reason reason) {
     const std::string before = Observe(engine_);
+    EXPECT_THAT(engine_.Do(request, testing::OnlyValidated()), HasReasonOf(reason));
     absl::Status status = engine_.Do(std::move(request));
     EXPECT_THAT(status, HasReasonOf(reason));
     EXPECT_THAT(status, StatusIs(ReasonCode(reason)));
@@ -296,11 +298,35 @@ TEST_F(BadInputTest, ImagesThatPointElsewhereAreUnsafe) {
     create.image_format = FileFormat::kQcow2;
     ExpectFails(create, Reason::kImageUnsafe);
   }
+}
+
+TEST_F(BadInputTest, AnImageIsOfTheFormatThatWasSaid) {
+  const std::string images = engine_.dir().File("images/");
   WriteFile(images + "short", "QFI\xfb");
-  CreateVolumeRequest create =
-      NewVolume(VolumeFormat::kRawSparse, kMiB, testing::FromImage(images + "short"));
-  create.image_format = FileFormat::kQcow2;
-  ExpectFails(create, Reason::kImageCorrupt);
+  WriteFile(images + "raw", std::string(kMiB, 'r'));
+  WriteFile(images + "empty", "");
+  for (const auto& [name, reason] :
+       {std::pair("short", Reason::kImageCorrupt), std::pair("raw", Reason::kImageMismatch),
+        std::pair("empty", Reason::kImageMismatch)}) {
+    CreateVolumeRequest create =
+        NewVolume(VolumeFormat::kRawSparse, kMiB, testing::FromImage(images + name));
+    create.image_format = FileFormat::kQcow2;
+    ExpectFails(create, reason);
+  }
+}
+
+TEST_F(BadInputTest, AnImageThatIsFineIsOnlyValidated) {
+  const std::string image = engine_.dir().File("images/raw");
+  WriteFile(image, std::string(kMiB, 'r'));
+  const std::string before = Observe(engine_);
+  EXPECT_OK(engine_.Do(NewVolume(VolumeFormat::kQcow2, 2 * kMiB, testing::FromImage(image)),
+                       testing::OnlyValidated()));
+  // Too small is found out at the file.
+  EXPECT_THAT(engine_.Do(NewVolume(VolumeFormat::kQcow2, kMiB / 2, testing::FromImage(image)),
+                         testing::OnlyValidated()),
+              HasReasonOf(Reason::kInvalidField));
+  EXPECT_EQ(Observe(engine_), before);
+  EXPECT_EQ(testing::ReservedBytes(engine_), 0);
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ using testing::HasReasonOf;
 using testing::NewSnapshot;
 using testing::NewVolume;
 using testing::Observe;
+using testing::OnlyValidated;
 using testing::QemuWrite;
 using testing::StatusIs;
 using testing::TestEngine;
@@ -33,12 +34,6 @@ using testing::TestEngine;
 Caller As(const std::string& request_id) {
   Caller caller;
   caller.request_id = request_id;
-  return caller;
-}
-
-Caller OnlyValidated(const std::string& request_id) {
-  Caller caller = As(request_id);
-  caller.validate_only = true;
   return caller;
 }
 

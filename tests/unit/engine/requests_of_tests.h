@@ -26,6 +26,13 @@ inline VolumeSource FromSnapshot(const std::string& id) {
   return {VolumeSource::Kind::kSnapshot, id};
 }
 inline VolumeSource FromVolume(const std::string& id) { return {VolumeSource::Kind::kVolume, id}; }
+inline Caller OnlyValidated(const std::string& request_id = {}) {
+  Caller caller;
+  caller.request_id = request_id;
+  caller.validate_only = true;
+  return caller;
+}
+
 inline VolumeSource FromImage(const std::string& path) {
   return {VolumeSource::Kind::kImage, path};
 }
