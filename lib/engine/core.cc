@@ -7,6 +7,7 @@
 
 #include "lib/base/id.h"
 #include "lib/base/status.h"
+#include "lib/image/image_lock.h"
 #include "lib/os/absence.h"
 #include "lib/os/file_error.h"
 
@@ -177,6 +178,22 @@ absl::StatusOr<ChainView> Core::ReadView(const VolumeRecord& volume) const {
   }
   RETURN_IF_ERROR(RepairMap(volume, directory, view));
   return view;
+}
+
+absl::Status Core::CheckNotOpen(const VolumeRecord& volume) const {
+  ASSIGN_OR_RETURN(std::string directory, DirectoryOf(volume.share));
+  const auto file = files().Open(directory + "/" + volume.active_file, OpenMode::kRead);
+  // There is nothing to harm, or whoever changes it says why it cannot.
+  if (!file.ok()) return absl::OkStatus();
+  const auto open = IsOpenForWriting(**file);
+  if (absl::IsUnimplemented(open.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(open.status());
+  if (!*open) return absl::OkStatus();
+  return Error(Reason::kVolumeInUse,
+               fmt::format("{} on {} is open for writing in a program of QEMU's that no attachment "
+                           "names: end it, or attach the volume with that machine's address",
+                           volume.active_file, volume.share),
+               {{"volume", volume.id}, {"share", volume.share}, {"file", volume.active_file}});
 }
 
 absl::Status Core::CheckNoneStandsOn(const VolumeRecord& volume,

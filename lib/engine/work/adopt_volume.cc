@@ -35,7 +35,14 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
                       r().labels,
                       {VolumeSource::Kind::kAdopted, r().file_name}};
     ASSIGN_OR_RETURN(auto same, FindSameVolume(core_, asked));
-    if (same.has_value()) return *std::move(same);
+    if (same.has_value()) {
+      const VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
+      if (volume == nullptr || volume->state == VolumeState::kCreating) return *std::move(same);
+      Admission again;
+      again.volume_id = again.target = r().volume_id;
+      again.locks.push_back({r().volume_id, true});
+      return again;
+    }
     // Its files take what they take already: nothing is held for it.
     ASSIGN_OR_RETURN(PlacedVolume placed, PlaceVolume(core_, *pool, asked, 0, operation_id_));
     Admission admission;
@@ -52,6 +59,8 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
 
   // Fills in what it finds.
   absl::Status CheckFiles() override {
+    const VolumePtr known = core_.catalog().FindVolume(r().volume_id);
+    if (known != nullptr && !IsNew(known)) return absl::OkStatus();
     ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(r().share));
     // The file may have been made just now, by another host.
     RETURN_IF_ERROR(core_.files().RefreshDirectory(directory));
@@ -81,17 +90,26 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
     RETURN_IF_ERROR(CheckVolumeSize("size_bytes", found_.size_bytes));
     found_.chain.clear();
     for (const ChainLink& link : chain) found_.chain.push_back(link.file);
-    return map.has_value() ? FindSnapshots(*map, chain) : absl::OkStatus();
+    if (map.has_value()) return FindSnapshots(*map, chain);
+    // Its newest content may lie in layers that only the map would name.
+    return Annotate(core_.CheckNoneStandsOn(found_, found_.chain),
+                    fmt::format("{} has no map {} beside it", active, InfoFileName(r().volume_id)));
   }
 
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
+    if (!IsNew(volume)) {
+      // Another system may have had it since: what it did is to be found out now, not later.
+      RETURN_IF_ERROR(core_.ReadView(*volume).status());
+      return Plan{};
+    }
     found_ = *volume;
     RETURN_IF_ERROR(CheckFiles());
     return Plan{};
   }
 
   void Began(Transaction& records) override {
+    if (!IsNew(core_.catalog().FindVolume(r().volume_id))) return;
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       v.active_file = found_.active_file;
       v.size_bytes = found_.size_bytes;
@@ -101,6 +119,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
   }
 
   void Succeeded(const Plan&, Transaction& records) override {
+    if (!IsNew(core_.catalog().FindVolume(r().volume_id))) return;
     ChangeVolume(r().volume_id, records, [&](VolumeRecord& v) {
       Settle(v);
       core_.Measure(v);
@@ -112,6 +131,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
   }
 
   void Failed(const absl::Status&, Transaction& records) override {
+    if (!IsNew(core_.catalog().FindVolume(r().volume_id))) return;
     for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(r().volume_id)) {
       records.remove_snapshots.push_back(snapshot->id);
     }
@@ -119,6 +139,11 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
   }
 
  private:
+  // False when it has been adopted before.
+  bool IsNew(const VolumePtr& volume) const {
+    return volume != nullptr && volume->created_by == operation_id_;
+  }
+
   absl::Status CheckIds() {
     constexpr std::string_view kPrefix = "volume-";
     std::string_view name = r().file_name;

@@ -93,7 +93,11 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
       }
       member.snapshot_id = each.snapshot_id;
       member.attachment_id = attachments[volume->id];
-      if (!member.attachment_id.empty()) in_use_.insert(volume->id);
+      if (member.attachment_id.empty()) {
+        RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
+      } else {
+        in_use_.insert(volume->id);
+      }
     }
     return PlanCreateSnapshots(members, r().quiesce, operation_id_);
   }

@@ -62,6 +62,7 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
           {{"volume", volume->id}, {"snapshot", snapshot->id}});
     }
     if (position > 0) RETURN_IF_ERROR(CheckMerges(*volume, view, machine.has_value()));
+    if (!machine.has_value()) RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
     if (position < 0 || !machine.has_value()) {
       return PlanDeleteSnapshot(view, snapshot->id, volume->format);
     }

@@ -36,6 +36,7 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
+    if (!machine.has_value()) RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
     RETURN_IF_ERROR(CheckOnlyName(volume->id, view.active()));
     ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume->pool));

@@ -55,6 +55,7 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     if (volume->share == r().share) return Plan{};  // one ahead in the queue moved it there
+    if (!machine.has_value()) RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
     ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
     RETURN_IF_ERROR(core_.CheckNoneStandsOn(*volume, volume->chain));
     VolumeRecord there = *volume;
