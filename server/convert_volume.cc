@@ -74,6 +74,7 @@ v1::Volume ToProto(const VolumeRecord& volume) {
   *proto.mutable_update_time() = ToProto(volume.update_time);
   proto.set_revision(volume.revision);
   proto.set_current_operation(volume.current_operation);
+  for (const std::string& file : volume.surplus_layers) proto.add_surplus_layers(file);
   return proto;
 }
 

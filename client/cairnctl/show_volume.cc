@@ -1,6 +1,7 @@
 #include "cairnctl/show.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cairnctl/names.h"
 #include "cairnctl/show_text.h"
@@ -42,6 +43,12 @@ std::string HypervisorText(const v1::Hypervisor& hypervisor) {
       return "";
   }
   return "";
+}
+
+std::string SurplusText(const v1::Volume& volume) {
+  if (volume.surplus_layers().empty()) return "";
+  return fmt::format("{} (no snapshot needs them: merged once the volume is detached)",
+                     fmt::join(volume.surplus_layers(), ", "));
 }
 
 std::string ChainTable(const v1::Volume& volume) {
@@ -97,6 +104,7 @@ std::string VolumeDetails(const v1::Volume& volume, SystemTime now) {
   fields.Add("pool", volume.pool());
   fields.Add("share", volume.share());
   fields.Add("active file", volume.active_file());
+  fields.Add("surplus layers", SurplusText(volume));
   fields.Add("source", SourceText(volume.source()));
   fields.Add("labels", LabelText(Sorted(volume.labels())));
   fields.Add("created", When(volume.create_time(), now));

@@ -272,6 +272,10 @@ std::string RecordToJson(const VolumeRecord& record) {
   out.emplace("labels", LabelsToJson(record.labels));
   out.emplace("active_file", TextToJson(record.active_file));
   out.emplace("chain", std::move(chain));
+  if (!record.surplus_layers.empty()) {
+    json& surplus = out["surplus_layers"] = json::array();
+    for (const std::string& file : record.surplus_layers) surplus.push_back(TextToJson(file));
+  }
   out.emplace("base_format", FileFormatName(record.base_format));
   out.emplace("physical_bytes", record.physical_bytes);
   out.emplace("file_bytes", record.file_bytes);
@@ -369,6 +373,9 @@ absl::StatusOr<VolumeRecord> VolumeFromJson(std::string_view text) {
   in.Time("update_time", &record.update_time);
   in.Text("current_operation", &record.current_operation);
   in.Text("created_by", &record.created_by);
+  RETURN_IF_ERROR(in.status());
+  // Only where there are some; records of earlier versions never have it.
+  if (value.contains("surplus_layers")) in.Texts("surplus_layers", &record.surplus_layers);
   RETURN_IF_ERROR(in.status());
   return record;
 }

@@ -38,7 +38,7 @@ constexpr Names<OperationState, 8> kOperationStates = {{
     {OperationState::kAbandoned, "ABANDONED"},
 }};
 
-constexpr Names<OperationKind, 13> kOperationKinds = {{
+constexpr Names<OperationKind, 14> kOperationKinds = {{
     {OperationKind::kCreateVolume, "CREATE_VOLUME"},
     {OperationKind::kUpdateVolume, "UPDATE_VOLUME"},
     {OperationKind::kDeleteVolume, "DELETE_VOLUME"},
@@ -52,6 +52,7 @@ constexpr Names<OperationKind, 13> kOperationKinds = {{
     {OperationKind::kUpdateSnapshot, "UPDATE_SNAPSHOT"},
     {OperationKind::kDeleteSnapshot, "DELETE_SNAPSHOT"},
     {OperationKind::kRevertToSnapshot, "REVERT_TO_SNAPSHOT"},
+    {OperationKind::kMergeLayers, "MERGE_LAYERS"},
 }};
 
 template <typename Enum, size_t N>

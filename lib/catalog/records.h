@@ -57,6 +57,7 @@ enum class OperationKind {
   kUpdateSnapshot,
   kDeleteSnapshot,
   kRevertToSnapshot,
+  kMergeLayers,
 };
 
 // "AVAILABLE", "CREATE_VOLUME" ...: the names of the public contract, also used in filters.
@@ -108,6 +109,9 @@ struct VolumeRecord {
   std::string active_file;  // bare name; "volume-<id>" before the first snapshot
   // The files of the chain, oldest first: base, then each layer up to the active one. Bare names.
   std::vector<std::string> chain;
+  // Those files of the chain that are no snapshot's layer, and not its base: a volume that was in use may
+  // have some until it is detached. In the chain's order.
+  std::vector<std::string> surplus_layers;
   // Volumes by other systems may have a base file whose name or format differs: what is recorded
   // holds.
   FileFormat base_format = FileFormat::kRaw;

@@ -22,6 +22,31 @@ void GrowBelow(const ChainView& view, const SurplusRun& run, VolumeFormat base_f
   }
 }
 
+// From the top down, so that to begin again does no harm.
+void CommitRun(const ChainView& view, const SurplusRun& run, Plan& plan,
+               std::vector<std::string>& merged) {
+  int64_t bytes = 0;
+  for (size_t i = run.last; i >= run.first; --i) {
+    bytes += view.chain[i].image.physical_bytes;
+    plan.steps.push_back(CommitStep{view.share, view.chain[i].file, view.chain[i - 1].file, bytes});
+    merged.push_back(view.chain[i].file);
+  }
+}
+
+// Takes a run that has been merged out of the chain: out of the header above it, or out of the map.
+void PointPast(const ChainView& view, const SurplusRun& run, Plan& plan, InfoMap& map) {
+  const ChainLink& below = view.chain[run.first - 1];
+  if (run.last + 1 == view.chain.size()) {
+    map.active = below.file;
+    return;
+  }
+  plan.steps.push_back(RepointStep{.share = view.share,
+                                   .layer = view.chain[run.last + 1].file,
+                                   .backing_file = below.file,
+                                   .backing_format = below.image.format,
+                                   .instead_of = view.chain[run.last].file});
+}
+
 }  // namespace
 
 std::vector<std::string> FilesOf(const Chain& chain) {
@@ -84,26 +109,32 @@ Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id,
   plan.no_return = plan.steps.size();
   std::vector<std::string> merged;
   for (const SurplusRun& run : runs) {
-    int64_t bytes = 0;
-    for (size_t i = run.last; i >= run.first; --i) {
-      bytes += view.chain[i].image.physical_bytes;
-      plan.steps.push_back(
-          CommitStep{view.share, view.chain[i].file, view.chain[i - 1].file, bytes});
-      merged.push_back(view.chain[i].file);
-    }
-    const ChainLink& below = view.chain[run.first - 1];
-    if (run.last + 1 < view.chain.size()) {
-      plan.steps.push_back(RepointStep{.share = view.share,
-                                       .layer = view.chain[run.last + 1].file,
-                                       .backing_file = below.file,
-                                       .backing_format = below.image.format,
-                                       .instead_of = view.chain[run.last].file});
-    } else {
-      map.active = below.file;
-    }
+    CommitRun(view, run, plan, merged);
+    PointPast(view, run, plan, map);
   }
   if (std::find(merged.begin(), merged.end(), layer) == merged.end()) merged.push_back(layer);
   plan.steps.push_back(ReplaceMap(view, std::move(map)));
+  plan.steps.push_back(RemoveFilesStep{view.share, std::move(merged)});
+  return plan;
+}
+
+Plan PlanMergeLayers(const ChainView& view, const std::vector<SurplusRun>& runs,
+                     VolumeFormat base_format, const std::string& operation_id) {
+  InfoMap map = view.map_or_new();
+  Plan plan;
+  for (const SurplusRun& run : runs) GrowBelow(view, run, base_format, plan);
+  std::vector<std::string> merged;
+  for (const SurplusRun& run : runs) CommitRun(view, run, plan, merged);
+  Plan after;
+  for (const SurplusRun& run : runs) PointPast(view, run, after, map);
+  if (view.map != map) {
+    plan.steps.push_back(PrepareMapStep{view.share, view.volume_id, map});
+    plan.undo.push_back(
+        RemoveFilesStep{view.share, {TemporaryName(InfoFileName(view.volume_id), operation_id)}});
+    after.steps.push_back(ReplaceMap(view, std::move(map)));
+  }
+  plan.no_return = plan.steps.size();
+  plan.steps.insert(plan.steps.end(), after.steps.begin(), after.steps.end());
   plan.steps.push_back(RemoveFilesStep{view.share, std::move(merged)});
   return plan;
 }

@@ -62,6 +62,13 @@ std::vector<SurplusRun> FindSurplus(const std::vector<std::string>& chain,
 Plan PlanDeleteSnapshot(const ChainView& view, const std::string& snapshot_id,
                         VolumeFormat base_format);
 
+// Merges `runs`, all that no snapshot needs, where no snapshot's deletion asks for it:
+//   grow -> commits -> prepare the map | no return | point the layers above at the files below -> map -> unlink
+// Until the point of no return it can be given up at any instant, in the midst of a commit too: what a run is
+// merged into holds no snapshot's content, and is covered by the run.
+Plan PlanMergeLayers(const ChainView& view, const std::vector<SurplusRun>& runs,
+                     VolumeFormat base_format, const std::string& operation_id);
+
 // Throws away everything written since a snapshot: an empty layer takes the place of the one that
 // was made for it. `newer`: the ids of the snapshots after it, whose layers go too.
 //   make the empty layer under another name -> prepare the map (active = this snapshot's layer,

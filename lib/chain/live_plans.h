@@ -8,7 +8,7 @@
 //     what was active is merged as one in the middle;
 //   - a file that was merged away stays until the hypervisor has said that all is durable: then the
 //     merge can be done again, or taken back, whatever the headers say.
-// The price: one layer that no snapshot needs may stay on top; the next change merges it.
+// The price: one layer that no snapshot needs may stay on top, until the volume is detached.
 #ifndef CAIRN_LIB_CHAIN_LIVE_PLANS_H_
 #define CAIRN_LIB_CHAIN_LIVE_PLANS_H_
 

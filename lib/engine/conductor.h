@@ -58,6 +58,12 @@ class Conductor {
   // without their plan. To be called a few times a second.
   void QueueSlowPlans();
 
+  // Merges, by an operation of its own, the layers of the volume that no snapshot needs, if nobody uses
+  // it; later, where that cannot be now. To be called for volumes of which nobody knows, as at start.
+  void MergeSurplus(const std::string& volume_id);
+  // Whoever has queued for `locks`, and is no operation of this, tells those merges that hold them.
+  void MakeMergesGiveWay(const std::vector<LockKey>& locks);
+
   // Start-up: queues what the journal has unfinished, in its order, before anything new.
   void TakeUpUnfinished();
   // Removes operations that had ended when `mark` was made.
@@ -99,6 +105,15 @@ class Conductor {
     std::atomic<int> arrived{0};
     absl::Status handed;  // the lane's answer
   };
+  // Of the surplus layers of one volume. What is kBegun is an operation, or about to be one.
+  enum class MergeState { kBegun, kPostponed };
+  struct Merge {
+    MergeState state = MergeState::kPostponed;
+    Timer::Id timer = 0;                          // of what was postponed last
+    absl::Duration pause = absl::ZeroDuration();  // after the last failure
+    int given_up = 0;                             // how many have not come to their end
+  };
+  enum class MergePause { kUntilFree, kGrowing };
   // kLeft: whoever brings what it waits for carries it on.
   enum class Outcome { kDone, kOtherThreads, kLeft };
 
@@ -121,7 +136,7 @@ class Conductor {
   void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
   absl::Status CheckShares(const LiveOperation& op) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
-  void Enqueue(const LivePtr& op, std::vector<LockKey> locks);
+  void Enqueue(const LivePtr& op, const std::vector<LockKey>& locks);
   void HoldUnreadable(const OperationPtr& record, const absl::Status& why);
   void AddLive(const LivePtr& op);
   void RemoveLive(const LiveOperation& op);
@@ -164,6 +179,15 @@ class Conductor {
   absl::Duration NextPause(LiveOperation& op, const absl::Status& why) const;
   void Unpark(LiveOperation& op);
   bool AbandonIfAsked(const LivePtr& op);
+
+  // Merges that nobody has asked for (conductor_merge.cc).
+  void PostponeMerge(const std::string& volume_id, MergePause pause);
+  void ForgetMerge(const std::string& volume_id);
+  void FollowUp(const OperationRecord& ended, const std::vector<std::string>& volumes,
+                bool gave_way);
+  bool IsMergeAgain(const LiveOperation& op) const;
+  bool IsAwaitedMerge(const LiveOperation& op) const;
+  void GiveWayIfAwaited(LiveOperation& op) const;
 
   // Of both.
   void Resume(const LivePtr& op);  // on the control executor
@@ -225,6 +249,7 @@ class Conductor {
       ABSL_GUARDED_BY(mutex_);  // being journalled
   std::map<std::string, ReceiverFn> receivers_ ABSL_GUARDED_BY(mutex_);
   std::set<std::shared_ptr<AtOnce>> planning_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Merge> merges_ ABSL_GUARDED_BY(mutex_);  // by volume
   int executing_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

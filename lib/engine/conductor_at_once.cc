@@ -82,7 +82,8 @@ void Conductor::BeginAtOnce(const std::shared_ptr<AtOnce>& begin) {
     locks_.Release(op->ticket);
     op->work.reset();  // gives back what it holds
     Answer(begin->submission, Get(op->id));
-    return LogEnd(*op->Seen(), op->since);
+    LogEnd(*op->Seen(), op->since);
+    return FollowUp(*op->Seen(), {op->volume_id}, /*gave_way=*/false);
   }
   AddLive(op);
   Journalled(begin->submission, op);

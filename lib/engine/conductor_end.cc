@@ -41,7 +41,10 @@ void Conductor::Fail(const LivePtr& op, const absl::Status& error) {
   }
   spdlog::warn("operation={} kind={} volume={} failed: {}", op->id, OperationKindName(op->kind),
                op->volume_id, Describe(error));
-  op->verdict = error;
+  op->verdict =
+      absl::IsCancelled(error) && IsAwaitedMerge(*op)
+          ? Error(Reason::kCancelled, "it gave way to another operation, and comes again later")
+          : error;
   op->undoing = op->planned && !op->crossed;
   AnswerReport(*op);
   End(op);
@@ -160,6 +163,7 @@ void Conductor::Conclude(const LivePtr& op) {
   // together need not be on the disk a second time before the caller is told.
   const bool found_again = verdict.ok() && op->planned && IsFoundDone(op->plan);
   const auto end = [&](OperationRecord& record) { RecordEnd(record, state, verdict, now); };
+  std::vector<std::string> changed;
   absl::Status committed = Commit(
       *op,
       [&](Transaction& records) {
@@ -170,6 +174,10 @@ void Conductor::Conclude(const LivePtr& op) {
           op->work->Abandoned(verdict, records);
         } else {
           op->work->Failed(verdict, records);
+        }
+        changed = {op->volume_id};
+        for (const VolumeRecord& volume : records.put_volumes) {
+          if (volume.id != op->volume_id) changed.push_back(volume.id);
         }
       },
       end);
@@ -187,6 +195,7 @@ void Conductor::Conclude(const LivePtr& op) {
     }
   }
   RemoveLive(*op);
+  const bool gave_way = state == OperationState::kCancelled && IsAwaitedMerge(*op);
   ReceiverFn arrived;
   {
     MutexLock lock(&mutex_);
@@ -203,6 +212,7 @@ void Conductor::Conclude(const LivePtr& op) {
   if (verdict.ok() && op->kind == OperationKind::kDetachVolume) WakeDetached(op->volume_id);
   watchers_.Notify(seen);
   AnswerAtEnd(*op);
+  FollowUp(*seen, changed, gave_way);
 }
 
 void Conductor::LogEnd(const OperationRecord& ended, MonotonicTime since) {

@@ -11,6 +11,7 @@
 #include "lib/base/status.h"
 #include "lib/base/strings.h"
 #include "lib/engine/conductor.h"
+#include "lib/engine/surplus_layers.h"
 
 namespace cairn {
 namespace {
@@ -62,6 +63,9 @@ absl::StatusOr<Conductor::Entry> Conductor::MakeEntry(
     const std::function<void(OperationRecord&)>& change) const {
   Entry entry;
   fill(entry.records);
+  for (VolumeRecord& volume : entry.records.put_volumes) {
+    volume.surplus_layers = SurplusLayers(core_->catalog(), volume, entry.records);
+  }
   OperationPtr present;
   if (op.journalled) {
     ASSIGN_OR_RETURN(present, core_->catalog().FindOperation(op.id));
@@ -246,6 +250,7 @@ absl::StatusOr<Conductor::Outcome> Conductor::Steps(LiveOperation& op) {
     if (ChangesThreads(op, step)) return Outcome::kOtherThreads;
     if (op.crossed && op.next_step == op.plan.settled) RETURN_IF_ERROR(Settle(op));
     if (!op.crossed && op.next_step == op.plan.no_return) RETURN_IF_ERROR(Cross(op));
+    GiveWayIfAwaited(op);
     if (!op.crossed) RETURN_IF_ERROR(op.cancel.token().Check());
     if (op.looks == 0) RETURN_IF_ERROR(FailPoint(op, fmt::format("step{}", op.next_step)));
     if (IsOnDisks(step)) {
@@ -367,7 +372,7 @@ absl::Status Conductor::Run(LiveOperation& op, const Step& step, bool cancellabl
   context.synced_by_next = synced_by_next;
   context.prepared =
       !op.undoing && &step == &op.plan.steps[op.next_step] && IsPrepared(op.plan, op.next_step);
-  context.again = op.recovered || op.parked || op.undoing;
+  context.again = op.recovered || op.parked || op.undoing || IsMergeAgain(op);
   op.changed = false;
   context.changed = &op.changed;
   absl::Status status = RunStep(step, context);

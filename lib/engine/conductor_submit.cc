@@ -211,6 +211,7 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
         if (!immediate) Enqueue(op, locks);
         if (immediate && op->kind == OperationKind::kDetachVolume) WakeDetached(op->volume_id);
         Journalled(submission, op);
+        if (immediate) FollowUp(*op->Seen(), {op->volume_id}, /*gave_way=*/false);
       });
 }
 
@@ -222,12 +223,12 @@ void Conductor::Journalled(const std::shared_ptr<Submission>& submission, const 
 }
 
 // On the catalog's thread, so that operations stand in the queue in the journal's order.
-void Conductor::Enqueue(const LivePtr& op, std::vector<LockKey> locks) {
+void Conductor::Enqueue(const LivePtr& op, const std::vector<LockKey>& locks) {
   AddLive(op);
   // `taken` is true until the ticket is known, so that nobody ends the operation without giving it
   // back.
   op->taken = true;
-  auto ticket = locks_.Acquire(std::move(locks), [this, op](LockQueue::Ticket) {
+  auto ticket = locks_.Acquire(locks, [this, op](LockQueue::Ticket) {
     op->granted = true;
     if (!op->taken.exchange(true)) Dispatch(op);
   });
@@ -237,6 +238,7 @@ void Conductor::Enqueue(const LivePtr& op, std::vector<LockKey> locks) {
     op->verdict = ticket.status();
     return Resume(op);
   }
+  if (!op->granted && op->kind != OperationKind::kMergeLayers) MakeMergesGiveWay(locks);
   op->taken = false;
   const bool go = op->granted || op->cancel.cancelled();
   if (!go || op->taken.exchange(true)) return;

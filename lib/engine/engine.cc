@@ -307,6 +307,11 @@ void EngineImpl::Survey(Share* share, std::function<void(absl::Status)> done) {
           ScanShare(*core_, *share, [this](const std::string& id) { return Running(id); }).status();
     }
     if (!status.ok()) spdlog::warn("share={} survey: {}", share->address(), Describe(status));
+    if (status.ok()) {
+      for (const std::string& id : core_->catalog().VolumesOn(share->address())) {
+        conductor_.MergeSurplus(id);
+      }
+    }
     answer(status);
   };
   task.abandoned = answer;

@@ -52,6 +52,8 @@ struct EngineOptions {
   // long, and so on up to the second.
   absl::Duration retry_pause = absl::Milliseconds(500);
   absl::Duration retry_pause_max = absl::Seconds(30);
+  // So is a merge that nobody has asked for, after this; up to every `rescan_period`.
+  absl::Duration merge_pause = absl::Seconds(15);
   int64_t tool_address_space_bytes = kToolAddressSpaceBytes;  // limit of a qemu-img child
   // The system below; null: the real one. A test puts a faulty one here.
   std::function<absl::StatusOr<std::unique_ptr<Hypervisor>>(const HypervisorAddress&)>

@@ -190,6 +190,7 @@ void Export::Open(OpenedFn once) {
         done(submitted);
       });
   if (!ticket.ok()) return done(ticket.status());
+  conductor_->MakeMergesGiveWay({{source->volume_id, false}});
   Keep(*ticket);
 }
 

@@ -96,9 +96,10 @@ OperationKind KindOf(const Request& request) {
       std::is_same_v<
           std::variant_alternative_t<static_cast<size_t>(OperationKind::kCreateSnapshot), Request>,
           CreateSnapshotRequest>);
-  static_assert(std::is_same_v<std::variant_alternative_t<
-                                   static_cast<size_t>(OperationKind::kRevertToSnapshot), Request>,
-                               RevertToSnapshotRequest>);
+  static_assert(
+      std::is_same_v<
+          std::variant_alternative_t<static_cast<size_t>(OperationKind::kMergeLayers), Request>,
+          MergeLayersRequest>);
   return static_cast<OperationKind>(request.index());
 }
 
@@ -135,6 +136,8 @@ absl::StatusOr<Request> RequestFromJson(OperationKind kind, std::string_view tex
       return Parse<DeleteSnapshotRequest>(json);
     case OperationKind::kRevertToSnapshot:
       return Parse<RevertToSnapshotRequest>(json);
+    case OperationKind::kMergeLayers:
+      return Parse<MergeLayersRequest>(json);
   }
   return Error(Reason::kInternal, "journalled request: unknown kind");
 }

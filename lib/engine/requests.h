@@ -122,11 +122,16 @@ struct RevertToSnapshotRequest {
   bool discard_newer = false;
 };
 
+// Asked for by the engine alone, of a volume that nobody uses.
+struct MergeLayersRequest {
+  std::string volume_id;
+};
+
 using Request =
     std::variant<CreateVolumeRequest, UpdateVolumeRequest, DeleteVolumeRequest, ExtendVolumeRequest,
                  MigrateVolumeRequest, AttachVolumeRequest, DetachVolumeRequest, AdoptVolumeRequest,
                  ImportVolumeRequest, CreateSnapshotRequest, UpdateSnapshotRequest,
-                 DeleteSnapshotRequest, RevertToSnapshotRequest>;
+                 DeleteSnapshotRequest, RevertToSnapshotRequest, MergeLayersRequest>;
 
 OperationKind KindOf(const Request& request);
 

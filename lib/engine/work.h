@@ -7,6 +7,7 @@
 #define CAIRN_LIB_ENGINE_WORK_H_
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <string>
@@ -101,6 +102,7 @@ std::unique_ptr<Work> MakeCreateSnapshot(Core&, CreateSnapshotRequest, const std
 std::unique_ptr<Work> MakeUpdateSnapshot(Core&, UpdateSnapshotRequest, const std::string&);
 std::unique_ptr<Work> MakeDeleteSnapshot(Core&, DeleteSnapshotRequest, const std::string&);
 std::unique_ptr<Work> MakeRevertToSnapshot(Core&, RevertToSnapshotRequest, const std::string&);
+std::unique_ptr<Work> MakeMergeLayers(Core&, MergeLayersRequest, const std::string&);
 
 // What most kinds share: the core, the request with its ids, and changes of a record by id.
 template <typename R>
@@ -139,6 +141,29 @@ class WorkOn : public Work {
   }
   void Leave(const std::string& id, Transaction& records) const {
     ChangeVolume(id, records, [&](VolumeRecord& v) { Settle(v); });
+  }
+  // The files that the plan has removed leave the chain, and what each snapshot holds follows: it is the
+  // file below its layer. The chain tells, not the plan: an earlier try may have merged already.
+  void TakeOutRemoved(const Plan& plan, VolumeRecord& volume, Transaction& records) const {
+    std::set<std::string> removed;
+    for (const Step& step : plan.steps) {
+      if (const auto* remove = std::get_if<RemoveFilesStep>(&step)) {
+        removed.insert(remove->files.begin(), remove->files.end());
+      }
+    }
+    std::vector<std::string>& chain = volume.chain;
+    std::erase_if(chain, [&](const std::string& file) { return removed.count(file) != 0; });
+    if (!chain.empty()) volume.active_file = chain.back();
+    const std::set<std::string> gone(records.remove_snapshots.begin(),
+                                     records.remove_snapshots.end());
+    for (const SnapshotPtr& snapshot : core_.catalog().SnapshotsOf(volume.id)) {
+      if (gone.count(snapshot->id) != 0) continue;
+      const auto layer = std::find(chain.begin(), chain.end(), snapshot->layer);
+      if (layer == chain.begin() || layer == chain.end()) continue;
+      const std::string& file = *std::prev(layer);
+      if (file == snapshot->file) continue;
+      ChangeSnapshot(snapshot->id, records, [&](SnapshotRecord& s) { s.file = file; });
+    }
   }
   // After an abandoned change (`what`: "its revert") nobody knows what the volume's files hold.
   void Disable(VolumeRecord& volume, std::string_view what, const absl::Status& error) const {

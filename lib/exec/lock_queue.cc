@@ -203,4 +203,15 @@ int LockQueue::ahead_of(Ticket ticket) const {
   return static_cast<int>(ahead.size());
 }
 
+bool LockQueue::is_awaited(Ticket ticket) const {
+  const State& state = *state_;
+  MutexLock lock(&state.mutex);
+  auto holder = state.holders.find(ticket);
+  if (holder == state.holders.end()) return false;
+  return std::any_of(holder->second.keys.begin(), holder->second.keys.end(),
+                     [&](const std::string& key) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                       return !state.places.at(key).back().reached;
+                     });
+}
+
 }  // namespace cairn

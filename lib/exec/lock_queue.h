@@ -38,6 +38,8 @@ class LockQueue {
   std::optional<Ticket> TryAcquire(const std::vector<LockKey>& keys);
   // Gives up all keys, whether held or waited for (then `granted` will not be called any more).
   void Release(Ticket ticket);
+  // Whether anybody waits behind `ticket`, which holds its keys, for one of them.
+  bool is_awaited(Ticket ticket) const;
   // Waits ahead of `ticket` or holds: for messages such as "behind 2 operations".
   int ahead_of(Ticket ticket) const;
 

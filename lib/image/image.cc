@@ -50,6 +50,7 @@ absl::StatusOr<ImageInfo> Inspect(File& file, const std::string& name, FileForma
   info.backing_file = std::move(header.backing_file);
   info.backing_format = std::move(header.backing_format);
   info.internal_snapshots = header.snapshot_count;
+  info.bitmaps = header.bitmap_count;
   info.dirty = (header.incompatible_features & 1) != 0;
   return info;
 }

@@ -26,6 +26,7 @@ struct ImageInfo {
   std::string backing_format;  // "raw", "qcow2"; empty: not recorded in the header
   bool dirty = false;
   uint32_t internal_snapshots = 0;  // QEMU's own, kept within the file
+  uint32_t bitmaps = 0;             // persistent dirty bitmaps of QEMU's
 };
 
 // Reads a file's header natively. A qcow2 with an external data file, encryption, or a backing name

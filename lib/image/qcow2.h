@@ -38,7 +38,8 @@ struct Qcow2Header {
   uint32_t refcount_table_clusters = 0;
   uint32_t refcount_order = 4;
   uint32_t header_length = 104;
-  std::string data_file;  // header extension 0x44415441; empty: absent
+  std::string data_file;      // header extension 0x44415441; empty: absent
+  uint32_t bitmap_count = 0;  // header extension 0x23852875, as it stands
 
   bool has_external_data_file() const { return (incompatible_features & 4) != 0; }
 };

@@ -158,6 +158,8 @@ absl::Status TakeExtension(HeaderBlock& block, Extension extension) {
       return Corrupt("the data file's name is too long");
     }
     header.data_file = extension.data;
+  } else if (extension.type == kExtensionBitmaps && extension.data.size() >= 4) {
+    header.bitmap_count = Load32(extension.data, 0);
   }
   block.extensions.push_back(std::move(extension));
   return absl::OkStatus();

@@ -374,6 +374,45 @@ class CrashTest(unittest.TestCase):
                                                                      cascade=True))
                 self.assertFalse(self.server.all_files())
 
+    def test_merge_layers(self):
+        """By itself, of what another system, or a machine, has left: of adopted volumes here."""
+        points = self.points('merge_layers', 4)
+        points.insert(4, 'merge_layers.crossed')
+        made = []
+        for point in points:
+            with self.subTest(point):
+                volume = self.foreign_chain()
+                made.append(volume)
+                self.crash_at(point, ('volumes', 'AdoptVolume'),
+                              volume_service_pb2.AdoptVolumeRequest(
+                                  file_name=f'volume-{volume}', format=QCOW2,
+                                  share=f'file://{self.server.shares[0]}'))
+                give_up = time.monotonic() + 60
+                while len(self.full(volume).chain) > 1 or self.full(volume).current_operation:
+                    self.assertLess(time.monotonic(), give_up, self.full(volume))
+                    time.sleep(0.02)
+                self.assertFalse(self.full(volume).surplus_layers)
+                self.assert_volume(volume, {0: 2, 1: 3, 2: 0})
+        self.assert_no_other_files(*made)
+
+    def foreign_chain(self):
+        """A base and a layer that is no snapshot's, which no server knows yet."""
+        volume = str(uuid.uuid4())
+        base = os.path.join(self.server.shares[0], f'volume-{volume}')
+        layer = f'{base}.{uuid.uuid4()}'
+        for path, below, writes in ((base, [], ((0, 1), (1, 3))),
+                                    (layer, ['-b', os.path.basename(base), '-F', 'qcow2'],
+                                     ((0, 2),))):
+            subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', *below, path, str(SIZE)],
+                           check=True)
+            for block, pattern in writes:
+                subprocess.run(['qemu-io', '-f', 'qcow2', '-c',
+                                f'write -P {pattern} {block * BLOCK} {BLOCK}', path],
+                               check=True, stdout=subprocess.PIPE)
+        with open(f'{base}.info', 'w', encoding='utf-8') as file:
+            json.dump({'active': os.path.basename(layer)}, file)
+        return volume
+
     def test_import_is_undone(self):
         """Content that was still coming when the server died can only be sent again."""
         def requests():

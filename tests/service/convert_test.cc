@@ -29,7 +29,7 @@ TEST(Convert, EnumsHaveTheSameNamesOnBothSides) {
     EXPECT_EQ(v1::OperationState_Name(ToProto(state)),
               "OPERATION_STATE_" + std::string(OperationStateName(state)));
   }
-  for (int i = 0; i <= static_cast<int>(OperationKind::kRevertToSnapshot); ++i) {
+  for (int i = 0; i <= static_cast<int>(OperationKind::kMergeLayers); ++i) {
     auto kind = static_cast<OperationKind>(i);
     EXPECT_EQ(v1::OperationKind_Name(ToProto(kind)),
               "OPERATION_KIND_" + std::string(OperationKindName(kind)));
@@ -46,6 +46,16 @@ TEST(Convert, EnumsHaveTheSameNamesOnBothSides) {
   EXPECT_EQ(ToProto(ShareState::kDegraded), v1::SHARE_STATE_DEGRADED);
   EXPECT_EQ(ToProto(ShareState::kUnreachable), v1::SHARE_STATE_UNREACHABLE);
   EXPECT_EQ(ToProto(ShareState::kDraining), v1::SHARE_STATE_DRAINING);
+}
+
+TEST(ConvertTest, LayersThatNoSnapshotNeedsAreToldOf) {
+  VolumeRecord volume;
+  EXPECT_EQ(ToProto(volume).surplus_layers_size(), 0);
+  volume.surplus_layers = {"volume-v.a", "volume-v.b"};
+  const v1::Volume told = ToProto(volume);
+  ASSERT_EQ(told.surplus_layers_size(), 2);
+  EXPECT_EQ(told.surplus_layers(0), "volume-v.a");
+  EXPECT_EQ(told.surplus_layers(1), "volume-v.b");
 }
 
 TEST(Convert, TimesKeepTheirNanoseconds) {

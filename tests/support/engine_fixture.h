@@ -56,6 +56,7 @@ class TestEngine {
     setup_.engine.pools = {setup_.pool};
     setup_.engine.retry_pause = absl::Milliseconds(5);
     setup_.engine.retry_pause_max = absl::Milliseconds(100);
+    setup_.engine.merge_pause = absl::Milliseconds(20);
     Start();
   }
   ~TestEngine() {

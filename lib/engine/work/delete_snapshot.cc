@@ -1,15 +1,11 @@
 // DeleteSnapshot: its layer is merged into a neighbour; by the machine, if one has the volume open.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <iterator>
-#include <set>
-
 #include "lib/base/id.h"
-#include "lib/base/size.h"
 #include "lib/base/status.h"
 #include "lib/chain/live_plans.h"
 #include "lib/engine/machines.h"
+#include "lib/engine/surplus_layers.h"
 #include "lib/engine/work.h"
 
 namespace cairn {
@@ -61,7 +57,11 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
           fmt::format("{} is the base of its chain, not the layer of a snapshot", snapshot->layer),
           {{"volume", volume->id}, {"snapshot", snapshot->id}});
     }
-    if (position > 0) RETURN_IF_ERROR(CheckMerges(*volume, view, machine.has_value()));
+    if (position > 0) {
+      RETURN_IF_ERROR(CheckMerges(core_, *volume, view,
+                                  SurplusRuns(core_.catalog(), view, snapshot->id),
+                                  {.operation_id = operation_id_, .in_use = machine.has_value()}));
+    }
     if (!machine.has_value()) RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
     if (position < 0 || !machine.has_value()) {
       return PlanDeleteSnapshot(view, snapshot->id, volume->format);
@@ -86,19 +86,11 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
   void Succeeded(const Plan& plan, Transaction& records) override {
     SnapshotPtr gone = core_.catalog().FindSnapshot(r().snapshot_id);
     if (gone == nullptr) return;
-    std::set<std::string> removed;
-    for (const Step& step : plan.steps) {
-      if (const auto* remove = std::get_if<RemoveFilesStep>(&step)) {
-        removed.insert(remove->files.begin(), remove->files.end());
-      }
-    }
     records.remove_snapshots.push_back(gone->id);
     ChangeVolume(gone->volume_id, records, [&](VolumeRecord& v) {
-      std::erase_if(v.chain, [&](const std::string& file) { return removed.count(file) != 0; });
-      if (!v.chain.empty()) v.active_file = v.chain.back();
       Settle(v);
+      TakeOutRemoved(plan, v, records);
       core_.Measure(v);
-      FollowChain(v, records);
     });
   }
 
@@ -132,19 +124,6 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     });
   }
 
-  // What a snapshot holds is the file below its layer. The chain tells, not the plan: an earlier try may
-  // have merged already.
-  void FollowChain(const VolumeRecord& volume, Transaction& records) const {
-    for (const SnapshotPtr& other : core_.catalog().SnapshotsOf(volume.id)) {
-      if (other->id == r().snapshot_id) continue;
-      const auto layer = std::find(volume.chain.begin(), volume.chain.end(), other->layer);
-      if (layer == volume.chain.begin() || layer == volume.chain.end()) continue;
-      const std::string& file = *std::prev(layer);
-      if (file == other->file) continue;
-      ChangeSnapshot(other->id, records, [&](SnapshotRecord& s) { s.file = file; });
-    }
-  }
-
   static absl::StatusOr<std::optional<Attachment>> Check(const VolumeRecord& volume) {
     if (volume.state == VolumeState::kError || volume.state == VolumeState::kDeleting) {
       return WrongState(volume, "delete a snapshot of");
@@ -159,59 +138,6 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     if (view.chain[view.chain.size() - 2].image.internal_snapshots > 0) return false;
     return machine.hypervisor.kind != HypervisorAddress::Kind::kLibvirt &&
            !(volume.format == VolumeFormat::kRawThick && volume.chain.size() == 2);
-  }
-
-  // What is not needed any more when this snapshot is gone.
-  std::vector<SurplusRun> Surplus(const VolumeRecord& volume) const {
-    std::set<std::string> kept;
-    for (const SnapshotPtr& other : core_.catalog().SnapshotsOf(volume.id)) {
-      if (other->id != r().snapshot_id) kept.insert(other->layer);
-    }
-    return FindSurplus(volume.chain, kept);
-  }
-
-  // Everything that could stop a merge is looked at before it begins, because it cannot be undone.
-  absl::Status CheckMerges(const VolumeRecord& volume, const ChainView& view, bool in_use) {
-    ASSIGN_OR_RETURN(Share * share, core_.ShareOf(volume));
-    std::set<std::string> touched;
-    for (const SurplusRun& run : Surplus(volume)) {
-      for (size_t i = run.first; i <= run.last && i < view.chain.size(); ++i) {
-        const ChainLink& layer = view.chain[i];
-        const ChainLink& below = view.chain[i - 1];
-        touched.insert({below.file, layer.file});
-        RETURN_IF_ERROR(CheckNoInternalSnapshots(volume.id, layer));
-        RETURN_IF_ERROR(CheckOnlyName(volume.id, below));
-        if (i + 1 < view.chain.size()) {
-          RETURN_IF_ERROR(CheckOnlyName(volume.id, view.chain[i + 1]));
-        }
-        RETURN_IF_ERROR(CheckRoom(*share, layer, below, in_use));
-      }
-    }
-    return core_.CheckNoneStandsOn(volume, {touched.begin(), touched.end()});
-  }
-
-  // The merge may need as much room below as the layer takes; the exact figure is worked out only
-  // when that is more than there is. The map and a few tables are written besides.
-  absl::Status CheckRoom(Share& share, const ChainLink& layer, const ChainLink& below,
-                         bool in_use) {
-    constexpr int64_t kMetadataBytes = 64 * kKiB;
-    ASSIGN_OR_RETURN(FileSystemStat room, core_.files().StatFileSystem(share.directory()));
-    int64_t needed = layer.image.physical_bytes + kMetadataBytes;
-    if (needed > room.available_bytes) {
-      const auto exact = core_.tool().MeasureCommit(share.directory(), layer.file, below.file,
-                                                    below.image.format, CancelToken());
-      // What a machine is writing to may not be legible.
-      if (!exact.ok() && !in_use) return exact.status();
-      if (exact.ok()) needed = *exact + kMetadataBytes;
-    }
-    if (needed <= room.available_bytes) return absl::OkStatus();
-    return Error(
-        Reason::kNoSpace,
-        fmt::format("merging {} into {} needs {} on {}, which has {}", layer.file, below.file,
-                    FormatSize(needed), share.address(), FormatSize(room.available_bytes)),
-        {{"share", share.address()},
-         {"requested", std::to_string(needed)},
-         {"available", std::to_string(room.available_bytes)}});
   }
 };
 

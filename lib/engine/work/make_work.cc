@@ -19,6 +19,7 @@ std::unique_ptr<Work> MakeWork(Core& core, Request request, const std::string& i
           [&](UpdateSnapshotRequest& r) { return MakeUpdateSnapshot(core, std::move(r), id); },
           [&](DeleteSnapshotRequest& r) { return MakeDeleteSnapshot(core, std::move(r), id); },
           [&](RevertToSnapshotRequest& r) { return MakeRevertToSnapshot(core, std::move(r), id); },
+          [&](MergeLayersRequest& r) { return MakeMergeLayers(core, std::move(r), id); },
       },
       request);
 }

@@ -184,6 +184,7 @@ class RandomRecords {
     volume.create_time = Time();
     volume.update_time = Time();
     volume.current_operation = Text();
+    for (int64_t i = Below(3); i > 0; --i) volume.surplus_layers.push_back(Text());
     return volume;
   }
 
@@ -210,7 +211,7 @@ class RandomRecords {
     OperationRecord operation;
     operation.request_id = id + Text();
     operation.id = std::move(id);
-    operation.kind = static_cast<OperationKind>(Below(13));
+    operation.kind = static_cast<OperationKind>(Below(14));
     operation.volume_id = Text();
     operation.target = Text();
     operation.state = static_cast<OperationState>(Below(7));
@@ -258,7 +259,8 @@ inline bool SameRecord(const VolumeRecord& a, const VolumeRecord& b) {
          a.active_file == b.active_file && a.chain == b.chain && a.base_format == b.base_format &&
          a.physical_bytes == b.physical_bytes && a.file_bytes == b.file_bytes &&
          a.attachments == b.attachments && a.source == b.source && a.create_time == b.create_time &&
-         a.update_time == b.update_time && a.current_operation == b.current_operation;
+         a.update_time == b.update_time && a.current_operation == b.current_operation &&
+         a.surplus_layers == b.surplus_layers;
 }
 
 inline bool SameRecord(const SnapshotRecord& a, const SnapshotRecord& b) {

@@ -261,6 +261,33 @@ TEST(LayerPlansTest, LayersThatNoSnapshotNeedsGoToo) {
                           "removing volume-v.S1, volume-v.a"));
 }
 
+// Whatever could still be given up comes first, and so does what needs room.
+TEST(LayerPlansTest, LayersThatNoSnapshotNeedsGoByThemselves) {
+  const auto plan = [](const std::vector<std::string>& layers) {
+    const ChainView view = testing::MakeView(layers);
+    return PlanMergeLayers(view, FindSurplus(FilesOf(view.chain), LayersIn(*view.map)),
+                           VolumeFormat::kQcow2, "op");
+  };
+  Plan newest = plan({"S1", "a", "b"});
+  EXPECT_THAT(
+      Words(newest.steps),
+      ElementsAre("merging volume-v.b into volume-v.a", "merging volume-v.a into volume-v.S1",
+                  "preparing the map volume-v.info active=volume-v.S1 S1",
+                  "writing the map volume-v.info active=volume-v.S1 S1",
+                  "removing volume-v.b, volume-v.a"));
+  EXPECT_EQ(newest.no_return, 3u);
+  EXPECT_TRUE(IsPrepared(newest, 3));
+  EXPECT_THAT(Words(newest.undo), ElementsAre("removing .volume-v.info.tmp-op"));
+  // The map says the same before and after.
+  Plan middle = plan({"a", "S1", "b", "S2"});
+  EXPECT_THAT(Words(middle.steps),
+              ElementsAre("merging volume-v.a into volume-v", "merging volume-v.b into volume-v.S1",
+                          "pointing volume-v.S1 at volume-v", "pointing volume-v.S2 at volume-v.S1",
+                          "removing volume-v.a, volume-v.b"));
+  EXPECT_EQ(middle.no_return, 2u);
+  EXPECT_TRUE(middle.undo.empty());
+}
+
 TEST(LayerPlansTest, ARevertToTheNewestNeedsNoMap) {
   Plan plan = PlanRevert(ThreeSnapshots(), "S3", {}, "op");
   EXPECT_THAT(Words(plan.steps), ElementsAre("creating .volume-v.S3.tmp-op (QCOW2, 4 KiB)",

@@ -8,6 +8,7 @@
 #include "tests/support/engine_fixture.h"
 #include "tests/support/qemu.h"
 #include "tests/support/seed.h"
+#include "tests/unit/engine/fake_machine.h"
 #include "tests/unit/engine/requests_of_tests.h"
 #include "tests/unit/engine/volume_model.h"
 
@@ -15,6 +16,7 @@ namespace cairn {
 namespace {
 
 using testing::Content;
+using testing::FakeMachine;
 using testing::FromSnapshot;
 using testing::FromVolume;
 using testing::HasReasonOf;
@@ -42,8 +44,11 @@ Content Resized(const Content& content, int64_t size_bytes) {
   return changed;
 }
 
-TestEngine::Setup SetupOf(bool preallocate) {
+TestEngine::Setup SetupOf(bool preallocate, FakeMachine* machine) {
   TestEngine::Setup setup;
+  setup.engine.connect_hypervisor = [machine](const HypervisorAddress&) {
+    return machine->Connect();
+  };
   setup.pool.qcow2_preallocation_metadata = preallocate;
   return setup;
 }
@@ -51,13 +56,16 @@ TestEngine::Setup SetupOf(bool preallocate) {
 class Walk {
  public:
   Walk(VolumeFormat format, uint64_t seed)
-      : format_(format), random_(seed), engine_(SetupOf(random_() % 2 == 0)), checker_(&engine_) {}
+      : format_(format),
+        random_(seed),
+        engine_(SetupOf(random_() % 2 == 0, &machine_)),
+        checker_(&engine_) {}
 
   // One operation and the comparison of what it touched.
   void Step() {
     touched_.clear();
     // Weights, in the order of the cases.
-    std::discrete_distribution<int> kind{8, 40, 18, 14, 7, 7, 4, 4, 6, 3, 1};
+    std::discrete_distribution<int> kind{8, 40, 18, 14, 7, 7, 4, 4, 6, 3, 1, 4};
     int chosen = volumes_.empty() ? 0 : kind(random_);
     if (volumes_.size() >= kVolumesMax && (chosen == 0 || chosen == 6 || chosen == 7)) chosen = 9;
     switch (chosen) {
@@ -81,6 +89,8 @@ class Walk {
         return Move();
       case 9:
         return DeleteVolume();
+      case 11:
+        return UseInMachine();
       default:
         Note("restart");
         return engine_.Restart();
@@ -164,10 +174,12 @@ class Walk {
 
   void Write() {
     ModelVolume& volume = AnyVolume();
+    WriteTo(volume, volume.snapshots.empty() ? BaseFileFormat(volume.format) : FileFormat::kQcow2);
+  }
+
+  void WriteTo(ModelVolume& volume, FileFormat format) {
     auto content = std::make_shared<std::string>(*volume.content);
     const auto sectors = static_cast<int64_t>(content->size()) / kSectorBytes;
-    const FileFormat format =
-        volume.snapshots.empty() ? BaseFileFormat(volume.format) : FileFormat::kQcow2;
     std::vector<std::string> argv{"qemu-io", "-t", "unsafe", "-f", testing::FormatOf(format)};
     for (int64_t i = Below(6); i >= 0; --i) {
       const int64_t offset = Below(sectors);
@@ -257,6 +269,33 @@ class Walk {
     volume.share = volume.share == engine_.address(0) ? engine_.address(1) : engine_.address(0);
   }
 
+  // A machine has it for a while, and its newest snapshot goes meanwhile. The layer that this leaves is
+  // merged when it is detached. With libvirt no merge goes upward, so that the base keeps its name.
+  void UseInMachine() {
+    ModelVolume& volume = AnyVolume();
+    const std::string id = AnyId();
+    Note(fmt::format("use {} in a machine, with snapshot {}", volume.id, id));
+    AttachVolumeRequest attach = testing::Attach(volume.id, "machine");
+    attach.hypervisor = {HypervisorAddress::Kind::kLibvirt, "qemu:///system", "domain", "vda"};
+    ASSERT_OK(engine_.Do(attach));
+    VolumePtr record = engine_.Volume(volume.id);
+    machine_.Boot(engine_.DirectoryOf(record->share),
+                  {record->chain.rbegin(), record->chain.rend()}, record->size_bytes);
+    ASSERT_OK(engine_.Do(NewSnapshot(volume.id, id)));
+    WriteTo(volume, FileFormat::kQcow2);
+    ASSERT_OK(engine_.Do(DeleteSnapshotRequest{.snapshot_id = id}));
+    WriteTo(volume, FileFormat::kQcow2);
+    volume.has_map = true;
+    DetachVolumeRequest detach = testing::Detach(volume.id);
+    detach.force = true;
+    detach.reason = "the model";
+    ASSERT_OK(engine_.Do(detach));
+    const absl::Time until = absl::Now() + absl::Minutes(1);
+    while (!engine_.Volume(volume.id)->surplus_layers.empty() && absl::Now() < until) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+  }
+
   void DeleteVolume() {
     const ModelVolume& volume = AnyVolume();
     Note("delete " + volume.id);
@@ -270,6 +309,7 @@ class Walk {
 
   const VolumeFormat format_;
   std::mt19937_64 random_;
+  FakeMachine machine_;
   TestEngine engine_;
   ModelChecker checker_;
   std::map<std::string, ModelVolume> volumes_;

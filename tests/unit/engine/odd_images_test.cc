@@ -1,8 +1,11 @@
 // Images as other tools leave them: sizes that are no whole sector, internal snapshots, bitmaps, images that
 // were not closed, that were once larger, or whose chain was extended half-way up.
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <functional>
+#include <sstream>
 
 #include "lib/base/id.h"
 #include "lib/chain/info_map.h"
@@ -187,6 +190,34 @@ TEST_F(OddImagesTest, AThickVolumeStaysThickWhenItIsExtendedUnderASnapshot) {
     EXPECT_TRUE(
         QemuReads(engine_.ActivePath(id), FileFormat::kRaw, written, 48 * kMiB - written, 0));
   }
+}
+
+// What is logged, from before the engine starts until after it has stopped.
+class KeptLog {
+ public:
+  KeptLog() {
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+        "kept", std::make_shared<spdlog::sinks::ostream_sink_mt>(text_)));
+  }
+  ~KeptLog() { spdlog::set_default_logger(usual_); }
+
+ protected:
+  const std::shared_ptr<spdlog::logger> usual_ = spdlog::default_logger();
+  std::ostringstream text_;
+};
+
+class BitmapsTest : public KeptLog, public OddImagesTest {};
+
+TEST_F(BitmapsTest, ThoseThatGoWithTheirLayerAreToldOf) {
+  RunTool({"qemu-img", "create", "-q", "-f", "qcow2", Path(base()), "1M"});
+  PutLayer(FileFormat::kQcow2, "1M");
+  RunTool({"qemu-img", "bitmap", "--add", Path(layer()), "backup"});
+  AdoptIt(VolumeFormat::kQcow2);
+  EXPECT_OK(DeleteIt());
+  engine_.Stop();
+  EXPECT_NE(text_.str().find(layer() + " holds 1 persistent bitmap(s), which go with it"),
+            std::string::npos)
+      << text_.str();
 }
 
 }  // namespace

@@ -82,6 +82,20 @@ TEST_F(LockQueueTest, ExclusiveHoldersTakeTurns) {
   EXPECT_EQ(locks_.ahead_of(c), 0);
 }
 
+TEST_F(LockQueueTest, TellsWhoHoldsAKeyThatItIsAwaited) {
+  const Ticket a = Take({Exclusive("v"), Exclusive("w")});
+  EXPECT_FALSE(locks_.is_awaited(a));
+  const Ticket other = Take({Exclusive("x")});
+  EXPECT_FALSE(locks_.is_awaited(a));
+  const Ticket b = Take({Exclusive("w")});
+  EXPECT_TRUE(locks_.is_awaited(a));
+  EXPECT_FALSE(locks_.is_awaited(other));
+  locks_.Release(b);
+  EXPECT_FALSE(locks_.is_awaited(a));
+  locks_.Release(a);
+  EXPECT_FALSE(locks_.is_awaited(a));
+}
+
 TEST_F(LockQueueTest, SharedHoldersGoTogether) {
   Ticket a = Take({Shared("v")});
   Ticket b = Take({Shared("v")});

@@ -188,6 +188,17 @@ TEST_F(ImageTest, NoSpaceLeavesNothing) {
   EXPECT_LE(stat.physical_bytes, kMiB);
 }
 
+TEST_F(ImageTest, CountsTheBitmapsThatItHolds) {
+  ASSERT_OK(Create("image", {.size_bytes = kMiB}));
+  ASSERT_OK_AND_ASSIGN(ImageInfo info, Inspect("image"));
+  EXPECT_EQ(info.bitmaps, 0u);
+  for (const char* name : {"a", "b"}) {
+    MustRun({"qemu-img", "bitmap", "--add", dir_.File("image"), name});
+  }
+  ASSERT_OK_AND_ASSIGN(info, Inspect("image"));
+  EXPECT_EQ(info.bitmaps, 2u);
+}
+
 TEST_F(ImageTest, ChainOfDepthFive) {
   Random random;
   CAIRN_TRACE_SEED(random);

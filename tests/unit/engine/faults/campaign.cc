@@ -118,6 +118,7 @@ void Campaign::RunUnfaulted() {
   Begun begun = Begin(request);
   const std::string end = AwaitEnd(begun);
   if (end != "SUCCEEDED") return Violation("without a fault: " + end + " " + last_error_);
+  AwaitMerges();
   calls_ = files_.calls("*") - before;
   children_ = processes_.runs() - runs_before;
   expected_ = stage.Look();
@@ -194,6 +195,43 @@ std::string Campaign::AwaitEnd(Begun& begun) {
   return "";
 }
 
+bool Campaign::IsTidy() {
+  auto volumes = (*engine_)->records().ListVolumes(
+      {.filter = {}, .order_by = {}, .page_size = 1000, .page_token = {}});
+  return volumes.ok() &&
+         std::all_of(volumes->items.begin(), volumes->items.end(), [](const VolumePtr& volume) {
+           return volume->surplus_layers.empty() || !volume->attachments.empty();
+         });
+}
+
+// What the operation has left behind is merged, by an operation of its own that comes again until it is.
+void Campaign::AwaitMerges() {
+  const absl::Time until = absl::Now() + kEndLimit;
+  while (!IsTidy() && absl::Now() < until) absl::SleepFor(kLook);
+  if (!IsTidy()) Violation("layers that no snapshot needs stay");
+}
+
+// Until one of those has met the fault, or there is none.
+void Campaign::AwaitMergesOrWait() {
+  const absl::Time until = absl::Now() + kEndLimit;
+  while (!IsTidy() && absl::Now() < until) {
+    auto merges = (*engine_)->records().ListOperations({.filter = "kind=MERGE_LAYERS",
+                                                        .order_by = "create_time desc",
+                                                        .page_size = 1,
+                                                        .page_token = {}});
+    if (merges.ok() && !merges->items.empty() && merges->items[0]->id != last_merge_) {
+      auto merge = (*engine_)->GetOperation(merges->items[0]->id);
+      if (merge.ok() && (Ended((*merge)->state) || Waits(**merge))) {
+        last_merge_ = (*merge)->id;
+        return;
+      }
+    } else if (!SharesAreUsable()) {
+      return;  // it comes when they are
+    }
+    absl::SleepFor(kLook);
+  }
+}
+
 bool Campaign::SharesAreUsable() {
   auto pool = (*engine_)->GetPool("");
   return pool.ok() && std::all_of(pool->shares.begin(), pool->shares.end(), [](const auto& each) {
@@ -229,6 +267,7 @@ void Campaign::Run(const CampaignCase& fault) {
   Inject(fault);
   Begun begun = Begin(request);
   AwaitEndOrWait(begun);
+  AwaitMergesOrWait();
   if (auto operation = (*engine_)->GetOperation(begun.operation_id);
       operation.ok() && !Ended((*operation)->state)) {
     ++ends_["waited"];
@@ -247,6 +286,7 @@ void Campaign::Run(const CampaignCase& fault) {
   std::string end = AwaitEnd(begun);
   Clear();
   AwaitShares();
+  AwaitMerges();
   ++ends_[end];
   if (end == "SUCCEEDED") {
     Compare(stage.Look(), expected_, "SUCCEEDED, but not as without a fault");
@@ -261,6 +301,7 @@ void Campaign::Run(const CampaignCase& fault) {
         begun = Begin(request);
         end = AwaitEnd(begun);
       }
+      AwaitMerges();
       if (end == "SUCCEEDED") {
         Compare(stage.Look(), expected_, "again after FAILED, but not as without a fault");
       } else {

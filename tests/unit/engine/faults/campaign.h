@@ -91,6 +91,9 @@ class Campaign {
   void AwaitEndOrWait(const Begun& begun);
   // What became of it: a state's name. Empty when it does not end.
   std::string AwaitEnd(Begun& begun);
+  bool IsTidy();
+  void AwaitMerges();
+  void AwaitMergesOrWait();
   bool SharesAreUsable();
   void Probe();
   void AwaitShares();
@@ -112,6 +115,7 @@ class Campaign {
   bool violated_ = false;  // by this case
   std::string last_error_;
   std::string last_operation_;  // of an import
+  std::string last_merge_;
   std::vector<std::string> violations_;
   std::map<std::string, int> ends_;
 };

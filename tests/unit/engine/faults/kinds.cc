@@ -127,6 +127,24 @@ CampaignKind AdoptForeign(std::string name, bool with_snapshot) {
           }};
 }
 
+// With what no snapshot needs, which is merged when it has been adopted.
+CampaignKind AdoptSurplus(std::string name, std::vector<std::string> layers) {
+  return {.name = std::move(name), .prepare = [=](Stage& stage) -> Request {
+            const std::string volume = stage.ForeignChain(layers);
+            return Adopt(stage.engine().address(0), volume, kQcow2);
+          }};
+}
+
+CampaignKind AdoptLargeSurplus(std::string name) {
+  return {.name = std::move(name),
+          .prepare = [=](Stage& stage) -> Request {
+            const std::string volume = stage.ForeignChain({"a"});
+            for (const std::string& file : stage.Layers(volume)) stage.Swell(file);
+            return Adopt(stage.engine().address(0), volume, kQcow2);
+          },
+          .by_children = true};
+}
+
 CampaignKind Import(std::string name, VolumeFormat format) {
   return {.name = std::move(name),
           .prepare = [=](Stage& stage) -> Request {
@@ -207,6 +225,9 @@ const std::vector<CampaignKind>& CampaignKinds() {
       DeleteVolume("delete_volume_with_snapshots", kQcow2, 2),
       AdoptForeign("adopt", false),
       AdoptForeign("adopt_with_snapshot", true),
+      AdoptSurplus("merge_newest_layer", {"S", "a"}),
+      AdoptSurplus("merge_middle_layers", {"a", "b", "S"}),
+      AdoptLargeSurplus("merge_large_layer"),
       Import("import", kQcow2),
       Import("import_sparse", kSparse),
       AttachOne(),

@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "lib/base/id.h"
+#include "lib/chain/chain.h"
 #include "lib/chain/info_map.h"
 #include "lib/chain/step_runner.h"
 #include "lib/image/image.h"
@@ -59,6 +60,10 @@ std::string Stage::Snapshot(const std::string& volume_id) {
 }
 
 std::string Stage::Foreign(bool with_snapshot) {
+  return ForeignChain(with_snapshot ? std::vector<std::string>{"S"} : std::vector<std::string>{});
+}
+
+std::string Stage::ForeignChain(const std::vector<std::string>& layers) {
   FileSystem& files = *FileSystem::Posix();
   const std::string id = Id(fmt::format("V{}", volumes_++));
   const std::string directory = engine_->directory(0);
@@ -67,19 +72,36 @@ std::string Stage::Foreign(bool with_snapshot) {
                              .backing_format = {},
                              .permissions = {},
                              .before_name = {}};
-  std::string active = BaseFileName(id);
-  EXPECT_OK(CreateImage(files, directory, active, "new", options, CancelToken(), {}));
-  Write(directory + "/" + active, FileFormat::kQcow2);
-  if (!with_snapshot) return id;
-  const std::string snapshot = Id(fmt::format("S{}", snapshots_++));
-  options.backing_file = active;
-  options.backing_format = "qcow2";
-  options.preallocate_metadata = false;
-  active = LayerFileName(id, snapshot);
-  EXPECT_OK(CreateImage(files, directory, active, "new", options, CancelToken(), {}));
-  Write(directory + "/" + active, FileFormat::kQcow2);
-  WriteFile(directory + "/" + InfoFileName(id), FormatInfoMap({active, {{snapshot, active}}}));
+  InfoMap map{BaseFileName(id), {}};
+  EXPECT_OK(CreateImage(files, directory, map.active, "new", options, CancelToken(), {}));
+  Write(directory + "/" + map.active, FileFormat::kQcow2);
+  for (const std::string& layer : layers) {
+    const bool of_snapshot = layer.starts_with("S");
+    const std::string snapshot =
+        Id(of_snapshot ? fmt::format("S{}", snapshots_++) : fmt::format("L-{}", layer));
+    options.backing_file = map.active;
+    options.backing_format = "qcow2";
+    options.preallocate_metadata = false;
+    map.active = LayerFileName(id, snapshot);
+    EXPECT_OK(CreateImage(files, directory, map.active, "new", options, CancelToken(), {}));
+    Write(directory + "/" + map.active, FileFormat::kQcow2);
+    if (of_snapshot) map.layers[snapshot] = map.active;
+  }
+  if (!layers.empty()) {
+    const std::string path = directory + "/" + InfoFileName(id);
+    WriteFile(path, FormatInfoMap(map));
+    // As one that is written anew.
+    std::filesystem::permissions(path, static_cast<std::filesystem::perms>(0660));
+  }
   return id;
+}
+
+std::vector<std::string> Stage::Layers(const std::string& volume_id) {
+  auto files = ListChainFiles(*FileSystem::Posix(), engine_->directory(0), volume_id);
+  EXPECT_OK(files);
+  if (!files.ok()) return {};
+  std::erase(*files, BaseFileName(volume_id));
+  return *files;
 }
 
 void Stage::Swell(const std::string& file) {

@@ -32,6 +32,11 @@ class Stage {
   std::string Snapshot(const std::string& volume_id);
   // Files of a volume with one snapshot that no catalog knows; its id.
   std::string Foreign(bool with_snapshot);
+  // The same with the layers named, lowest first: those of snapshots begin with "S".
+  std::string ForeignChain(const std::vector<std::string>& layers);
+
+  // The files of that name on the first share, but the base.
+  std::vector<std::string> Layers(const std::string& volume_id);
 
   // Lets a file on the first share take more room than is merged natively, without changing its content.
   void Swell(const std::string& file);
