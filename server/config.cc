@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "lib/base/size.h"
 #include "server/config_keys.h"
 #include "server/config_yaml.h"
 #include "server/similar.h"
@@ -372,6 +373,8 @@ EngineOptions EngineOptionsOf(const ServerConfig& config) {
   options.pools = config.pools;
   options.queue_depth_max = config.operation_queue_max;
   options.operation_retention = absl::Hours(config.operation_retention_hours);
+  options.history.operations_max = config.operation_history_max;
+  options.history.bytes_max = config.operation_history_mib * kMiB;
   options.probe_period = absl::Seconds(config.probe_period_seconds);
   options.probe_timeout = absl::Seconds(config.probe_timeout_seconds);
   options.rescan_period = absl::Seconds(config.rescan_period_seconds);

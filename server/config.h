@@ -30,6 +30,8 @@ struct ServerConfig {
   int max_active_transfers = 64;
   int shutdown_grace_seconds = 20;
   int operation_retention_hours = 7 * 24;
+  int operation_history_max = 500'000;
+  int operation_history_mib = 512;
   int operation_queue_max = 64;
   int probe_period_seconds = 5;
   int probe_timeout_seconds = 2;

@@ -71,8 +71,12 @@ std::vector<ConfigKey<ServerConfig>> MakeServerKeys() {
        0, 3600},
       {"operation_retention_hours", &C::operation_retention_hours,
        "how long an ended operation, and its request_id, is remembered, counted while the server "
-       "runs",
+       "runs; the oldest for less time where the next two keys, or a full disk, ask for it",
        1, 24 * 366},
+      {"operation_history_max", &C::operation_history_max,
+       "ended operations that are remembered at most", 1000, 100'000'000},
+      {"operation_history_mib", &C::operation_history_mib,
+       "room in the catalog that ended operations take at most, about, in MiB", 1, 1 << 20},
       {"operation_queue_max", &C::operation_queue_max, "operations that may wait for one volume", 1,
        10'000},
       {"probe_period_seconds", &C::probe_period_seconds, "how often each share is probed", 1, 3600},

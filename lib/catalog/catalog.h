@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "lib/catalog/history.h"
 #include "lib/catalog/query.h"
 #include "lib/catalog/records.h"
 
@@ -140,6 +141,8 @@ struct SqliteCatalogOptions {
   absl::Duration write_anew_after = absl::Seconds(1);
   // The log's length from the first, where there is room (write_ahead_log.h).
   int64_t log_bytes = 14 << 20;
+  // Operations that have ended are given up, oldest first, when there are more.
+  HistoryBounds history = {};
 };
 // Opens or creates the database (with a write-ahead log that is synced at each commit) and loads what
 // is to be in memory. An older schema is brought up to date; a newer one is FAILED_PRECONDITION.

@@ -187,6 +187,8 @@ Changes MemoryIndex::Everything() const {
   everything.snapshots = {snapshot_orders_.by_create_time.begin(),
                           snapshot_orders_.by_create_time.end()};
   everything.operations = {operations_.begin(), operations_.end()};
+  std::sort(everything.operations.begin(), everything.operations.end(),
+            [](const OperationPtr& a, const OperationPtr& b) { return a->revision < b->revision; });
   for (const auto& [address, share] : shares_) everything.shares.push_back(share);
   everything.revision = revision_;
   return everything;

@@ -63,7 +63,7 @@ class MemoryIndex {
   void Load(const Changes& loaded, int64_t volume_revision);
   void Publish(const Changes& changes);
 
-  // Everything that is here, as puts into an empty store.
+  // Everything that is here, as puts into an empty store; operations in the order of their last change.
   Changes Everything() const;
 
   VolumePtr FindVolume(const std::string& id) const;

@@ -39,6 +39,9 @@ absl::StatusOr<std::unique_ptr<RecordTables>> RecordTables::On(SqliteDatabase* d
       database->Prepare("INSERT INTO operations(id, revision, body, checksum, created, "
                         "volume_id, request_id) VALUES(?, ?, ?, ?, ?, ?, ?) "
                         "ON CONFLICT(id) DO NOTHING RETURNING 1"));
+  ASSIGN_OR_RETURN(SqliteStatement forget,
+                   database->Prepare("DELETE FROM operations WHERE id = ? "
+                                     "RETURNING body, created, volume_id, request_id"));
   ASSIGN_OR_RETURN(
       SqliteStatement put_seal,
       database->Prepare("UPDATE seal SET id = ?, timeline = ?, commits = ?, chain = ?, digest = ?, "
@@ -46,7 +49,7 @@ absl::StatusOr<std::unique_ptr<RecordTables>> RecordTables::On(SqliteDatabase* d
                         "WHERE one = 1"));
   return std::unique_ptr<RecordTables>(new RecordTables(
       {std::move(volumes), std::move(snapshots), std::move(journal), std::move(shares),
-       std::move(operations), std::move(add_ended), std::move(put_seal)}));
+       std::move(operations), std::move(add_ended), std::move(forget), std::move(put_seal)}));
 }
 
 absl::StatusOr<RecordTables::Table> RecordTables::Prepare(SqliteDatabase* database, RecordKind kind,
@@ -105,12 +108,25 @@ absl::Status RecordTables::Write(const Changes& changes) {
   for (const OperationPtr& record : changes.operations) RETURN_IF_ERROR(PutOperation(*record));
   for (const Changes::Removal& removal : changes.removed_operations) {
     RETURN_IF_ERROR(statements_.journal.Remove(removal.id));
-    RETURN_IF_ERROR(statements_.operations.Remove(removal.id));
+    RETURN_IF_ERROR(Forget(removal.id));
   }
   return absl::OkStatus();
 }
 
-// At its end it leaves the journal.
+absl::Status RecordTables::Forget(const std::string& id) {
+  SqliteStatement& forget = statements_.forget;
+  forget.Bind(1, id);
+  for (;;) {
+    const absl::StatusOr<bool> row = forget.Step();
+    if (!row.ok()) return Annotate(row.status(), fmt::format("removing {}", id));
+    if (!*row) return absl::OkStatus();
+    history_change_ += {
+        -1, -EndedRow::BytesOf(id, forget.Text(0), forget.Text(1), forget.Text(2), forget.Text(3))};
+  }
+}
+
+// At its end it leaves the journal. None comes back from there, nor ends twice: the history is not
+// counted as if it did, until the next start.
 absl::Status RecordTables::PutOperation(const OperationRecord& record) {
   if (!Ended(record.state)) {
     RETURN_IF_ERROR(statements_.operations.Remove(record.id));
@@ -119,6 +135,7 @@ absl::Status RecordTables::PutOperation(const OperationRecord& record) {
   RETURN_IF_ERROR(statements_.journal.Remove(record.id));
   const EndedRow row = EndedRow::Of(record);
   BindEnded(statements_.operations.put, row);
+  history_change_ += {1, row.bytes()};
   return Annotate(statements_.operations.put.Run(), fmt::format("writing {}", row.id));
 }
 

@@ -8,10 +8,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/catalog/history.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/seal.h"
 #include "lib/catalog/sqlite_database.h"
@@ -24,6 +26,8 @@ class RecordTables {
   static absl::StatusOr<std::unique_ptr<RecordTables>> On(SqliteDatabase* database);
 
   absl::Status Write(const Changes& changes);
+  // What was written since it was last asked adds to the history.
+  HistorySize TakeHistoryChange() { return std::exchange(history_change_, {}); }
   absl::Status WriteSeal(const Seal& seal);
 
   // A row as it was found, whatever it is.
@@ -47,7 +51,7 @@ class RecordTables {
   };
   struct Statements {
     Table volumes, snapshots, journal, shares, operations;
-    SqliteStatement add_ended, put_seal;
+    SqliteStatement add_ended, forget, put_seal;
   };
   explicit RecordTables(Statements statements) : statements_(std::move(statements)) {}
 
@@ -55,8 +59,10 @@ class RecordTables {
                                        std::string_view name);
   static absl::StatusOr<Table> PrepareOperations(SqliteDatabase* database);
   absl::Status PutOperation(const OperationRecord& record);
+  absl::Status Forget(const std::string& id);
 
   Statements statements_;
+  HistorySize history_change_;
 };
 
 }  // namespace cairn

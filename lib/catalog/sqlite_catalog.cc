@@ -37,6 +37,8 @@
 namespace cairn {
 namespace {
 
+// Ended operations that are given up in one commit: whoever commits meanwhile waits for as many.
+constexpr size_t kForgottenAtOnce = 100;
 // Bounds how long the first of a batch waits for the last.
 constexpr size_t kBatchMax = 1000;
 constexpr int kWriterNice = -10;
@@ -59,6 +61,7 @@ class SqliteCatalog : public Catalog {
       : files_(options.path),
         pause_(absl::ToChronoNanoseconds(options.write_anew_after)),
         log_(log),
+        history_(options.history),
         lock_(std::move(parts.lock)),
         requests_(std::move(parts.requests)),
         mark_(std::move(parts.mark)),
@@ -72,6 +75,10 @@ class SqliteCatalog : public Catalog {
         loaded_revision_(store_->loaded_revision()),
         durable_revision_(loaded_revision_) {
     FollowStore();
+    {
+      MutexLock lock(&mutex_);
+      forgets_ = !history_.Hold(store_->history());
+    }
     writer_ = std::thread([this] { Run(); });
   }
 
@@ -217,7 +224,7 @@ class SqliteCatalog : public Catalog {
     std::chrono::nanoseconds pause;
   };
   struct Work {
-    enum class Kind { kCommit, kRefuse, kWriteAnew, kAnswerDoubts, kEnd };
+    enum class Kind { kCommit, kRefuse, kForget, kWriteAnew, kAnswerDoubts, kEnd };
     Kind kind = Kind::kEnd;
     Batch batch;
   };
@@ -240,6 +247,9 @@ class SqliteCatalog : public Catalog {
         case Work::Kind::kRefuse:
           Refuse(&work.batch);
           break;
+        case Work::Kind::kForget:
+          Forget();
+          break;
         case Work::Kind::kWriteAnew:
           WriteFileAnew();
           break;
@@ -254,9 +264,11 @@ class SqliteCatalog : public Catalog {
   }
 
   void EndWriting() {
+    const bool forgets = !history_.Hold(store_->history()) && unforgettable_.ok();
     MutexLock lock(&mutex_);
     writing_ = false;
-    if (!queue_.empty() || stopping_ || trouble_.has_value()) wake_.NotifyOne();
+    forgets_ = forgets;
+    if (!queue_.empty() || forgets_ || stopping_ || trouble_.has_value()) wake_.NotifyOne();
   }
 
   // Waits until there is some, and nobody else is writing.
@@ -288,7 +300,11 @@ class SqliteCatalog : public Catalog {
       work.kind = Work::Kind::kWriteAnew;
     } else if (trouble_.has_value() && !doubts_wait_ && !in_doubt_.pending.empty()) {
       work.kind = Work::Kind::kAnswerDoubts;
+    } else if (forgets_ && !trouble_.has_value() && !stopping_ &&
+               (queue_.empty() || !std::exchange(forgot_last_, true))) {
+      work.kind = Work::Kind::kForget;
     } else if (!queue_.empty()) {
+      forgot_last_ = false;
       work.kind = trouble_.has_value() ? Work::Kind::kRefuse : Work::Kind::kCommit;
       while (!queue_.empty() && work.batch.pending.size() < kBatchMax) {
         work.batch.pending.push_back(std::move(queue_.front()));
@@ -321,6 +337,7 @@ class SqliteCatalog : public Catalog {
       case SqliteStore::Outcome::kDone:
         durable_revision_ = store_->synced_revision();
         for (const Changes& changes : batch->accepted) index_->Publish(changes);
+        if (HasReason(unforgettable_, Reason::kNoSpace)) unforgettable_ = absl::OkStatus();
         break;
       case SqliteStore::Outcome::kNothing:
         for (const size_t owner : batch->owners) batch->pending[owner].outcome = written.why;
@@ -330,6 +347,36 @@ class SqliteCatalog : public Catalog {
         return written.why;
     }
     return absl::OkStatus();
+  }
+
+  // Gives up those that ended first, in turns with what is committed meanwhile.
+  void Forget() {
+    absl::StatusOr<std::vector<std::string>> oldest =
+        store_->operations()->Oldest(kForgottenAtOnce);
+    if (!oldest.ok()) return CannotForget(oldest.status());
+    Batch batch;
+    batch.pending.resize(1);
+    Transaction& transaction = batch.pending[0].transaction;
+    transaction.remove_operations = *std::move(oldest);
+    transaction.may_be_durable_later = true;
+    const HistorySize before = store_->history();
+    Stage(&batch);
+    if (absl::Status doubt = Write(&batch); !doubt.ok()) return Hold(std::move(batch), doubt);
+    if (absl::Status status = batch.pending[0].outcome; !status.ok()) return CannotForget(status);
+    if (store_->history().operations >= before.operations) {
+      return CannotForget(absl::InternalError("none was found"));
+    }
+    if (std::exchange(told_forgetting_, true)) return;
+    spdlog::warn(
+        "{} operations that have ended take about {} MiB: from now on the oldest are given up "
+        "before "
+        "their time, with their request ids (operation_history_max, operation_history_mib)",
+        before.operations, before.bytes >> 20);
+  }
+
+  void CannotForget(const absl::Status& why) {
+    spdlog::error("operations that have ended cannot be given up: {}", Describe(why));
+    unforgettable_ = why;
   }
 
   void Answer(Batch* batch) {
@@ -406,15 +453,16 @@ class SqliteCatalog : public Catalog {
     whole.added = in_doubt_.accepted;
     whole.damage = damage_.get();
     whole.old = store_->database();
-    ASSIGN_OR_RETURN(const Seal seal, WriteAnew(files_, whole));
+    ASSIGN_OR_RETURN(const WrittenAnew written, WriteAnew(files_, whole));
     ASSIGN_OR_RETURN(auto store, SqliteStore::Open(files_.path(), log_, requests_.get()));
     RETURN_IF_ERROR(look_ups_->Reopen());
     RETURN_IF_ERROR(lists_->Reopen());
-    store->GoOnFrom(seal);
+    store->GoOnFrom(written.seal, written.history);
     store_->Abandon();
     store_ = std::move(store);
     durable_revision_ = store_->synced_revision();
-    mark_->Durable(seal.commits, seal.chain);
+    mark_->Durable(written.seal.commits, written.seal.chain);
+    unforgettable_ = absl::OkStatus();
     FollowStore();
     return absl::OkStatus();
   }
@@ -440,6 +488,7 @@ class SqliteCatalog : public Catalog {
   const CatalogFiles files_;
   const std::chrono::nanoseconds pause_;
   const WriteAheadLog::Options log_;
+  const HistoryBounds history_;
   const std::unique_ptr<ProcessLock> lock_;  // early, so that it is given back late
   const std::unique_ptr<KnownRequests> requests_;
   const std::unique_ptr<CatalogMark> mark_;
@@ -451,13 +500,17 @@ class SqliteCatalog : public Catalog {
   const std::string id_;
   const int64_t loaded_revision_;
   std::atomic<int64_t> durable_revision_;
-  Batch in_doubt_;  // as store_
+  Batch in_doubt_;              // as store_
+  absl::Status unforgettable_;  // as store_; why the history is not bounded any more
+  bool told_forgetting_ = false;
 
   mutable Mutex mutex_;
   CondVar wake_;
   std::deque<Pending> queue_ ABSL_GUARDED_BY(mutex_);
   std::optional<Trouble> trouble_ ABSL_GUARDED_BY(mutex_);
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;  // some thread is at it
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;      // some thread is at it
+  bool forgets_ ABSL_GUARDED_BY(mutex_) = false;      // there is too much history
+  bool forgot_last_ ABSL_GUARDED_BY(mutex_) = false;  // not twice while somebody waits
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool doubts_wait_ ABSL_GUARDED_BY(mutex_) = true;  // until they are none
 

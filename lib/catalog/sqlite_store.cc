@@ -130,8 +130,9 @@ absl::Status SqliteStore::LoadInto(MemoryIndex* index, Damage* damage) {
   return absl::OkStatus();
 }
 
-void SqliteStore::GoOnFrom(const Seal& seal) {
+void SqliteStore::GoOnFrom(const Seal& seal, const HistorySize& history) {
   seal_ = seal;
+  history_ = history;
   synced_revision_ = seal.revision;
   changed_ = true;
 }
@@ -192,6 +193,8 @@ absl::StatusOr<uint64_t> SqliteStore::LoadEnded() {
     const std::string_view id = select.Text(0);
     const std::string_view request_id = select.Text(5);
     digest += DigestOf(RecordKind::kOperation, id, select.Number(1));
+    history_ +=
+        {1, EndedRow::BytesOf(id, select.Text(2), select.Text(3), select.Text(4), request_id)};
     if (!request_id.empty()) requests_.Add(request_id);
     Checksum checksum = RowChecksum(RecordKind::kOperation, id, select.Number(1), select.Text(2));
     checksum.Add(select.Text(3)).Add(select.Text(4)).Add(request_id);
@@ -285,11 +288,13 @@ SqliteStore::Written SqliteStore::Write(const std::vector<Changes>& batch) {
   seal.CountCommit();
   absl::Status status = database_.SetSynced(synced);
   if (status.ok()) status = WriteAll(batch, seal);
+  const HistorySize history_change = tables_->TakeHistoryChange();
   if (!status.ok()) {
     database_.RollBack();
     return {LeavesNothing(status) ? Outcome::kNothing : Outcome::kInDoubt, std::move(status)};
   }
   changed_ = true;
+  history_ += history_change;
   status = log_->Committed({seal.commits, seal.chain}, synced);
   if (!status.ok()) return {Outcome::kInDoubt, std::move(status)};
   seal_ = std::move(seal);

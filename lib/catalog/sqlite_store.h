@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "lib/catalog/catalog_mark.h"
 #include "lib/catalog/damage.h"
+#include "lib/catalog/history.h"
 #include "lib/catalog/known_requests.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/record_tables.h"
@@ -40,7 +41,7 @@ class SqliteStore {
   // the table and the address of a share that cannot be read.
   absl::Status LoadInto(MemoryIndex* index, Damage* damage);
   // Instead of it, for a file that was written from what is in memory.
-  void GoOnFrom(const Seal& seal);
+  void GoOnFrom(const Seal& seal, const HistorySize& history);
 
   // As of the last commit.
   const Seal& seal() const { return seal_; }
@@ -48,6 +49,8 @@ class SqliteStore {
   int64_t loaded_revision() const { return loaded_revision_; }
   // The last that is known to be on the disk.
   int64_t synced_revision() const { return synced_revision_; }
+  // Of what has ended.
+  const HistorySize& history() const { return history_; }
   // From here on the catalog has another history than any copy of it.
   absl::Status BeginTimeline();
 
@@ -99,6 +102,7 @@ class SqliteStore {
   std::unique_ptr<WriteAheadLog> log_;
   CatalogMark* mark_ = nullptr;
   Seal seal_;
+  HistorySize history_;
   bool changed_ = false;  // since it was opened
   bool abandoned_ = false;
   int64_t loaded_revision_ = 0;

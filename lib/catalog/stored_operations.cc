@@ -59,6 +59,9 @@ absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDat
                    database->Prepare(select + "WHERE request_id = ? AND request_id != ''"));
   ASSIGN_OR_RETURN(SqliteStatement revision,
                    database->Prepare("SELECT revision FROM operations WHERE id = ?"));
+  // A row is written when its operation ends, behind all others.
+  ASSIGN_OR_RETURN(SqliteStatement oldest,
+                   database->Prepare("SELECT id FROM operations ORDER BY rowid LIMIT ?"));
   auto after = [&](const char* of_volume, const char* beyond, const char* direction) {
     return database->Prepare(
         fmt::format("{}WHERE {} (created, id) {} (?1, ?2) AND (?3 = '' OR instr(body, ?3) > 0) "
@@ -73,6 +76,7 @@ absl::StatusOr<StoredOperations::Statements> StoredOperations::Prepare(SqliteDat
   return Statements{std::move(by_id),
                     std::move(by_request),
                     std::move(revision),
+                    std::move(oldest),
                     {std::move(ascending), std::move(descending)},
                     {std::move(volume_ascending), std::move(volume_descending)}};
 }
@@ -136,6 +140,18 @@ absl::StatusOr<int64_t> StoredOperations::RevisionOf(const std::string& id) {
     ASSIGN_OR_RETURN(bool row, select.Step());
     if (!row) return revision;
     revision = select.Number(0);
+  }
+}
+
+absl::StatusOr<std::vector<std::string>> StoredOperations::Oldest(size_t count) {
+  MutexLock lock(&mutex_);
+  SqliteStatement& select = statements_.oldest;
+  select.Bind(1, static_cast<int64_t>(count));
+  std::vector<std::string> ids;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return ids;
+    ids.emplace_back(select.Text(0));
   }
 }
 

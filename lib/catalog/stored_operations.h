@@ -48,6 +48,8 @@ class StoredOperations {
   absl::StatusOr<OperationPtr> Find(const std::string& id);
   absl::StatusOr<OperationPtr> FindByRequest(const std::string& request_id);
   absl::StatusOr<int64_t> RevisionOf(const std::string& id);
+  // The ids of those that ended first, at most `count`.
+  absl::StatusOr<std::vector<std::string>> Oldest(size_t count);
   // At most `count` in the order of creation, from the place after `after` on (null: from the
   // beginning).
   absl::StatusOr<std::vector<OperationPtr>> After(const Among& among, bool descending,
@@ -55,7 +57,7 @@ class StoredOperations {
 
  private:
   struct Statements {
-    SqliteStatement by_id, by_request, revision;
+    SqliteStatement by_id, by_request, revision, oldest;
     SqliteStatement after[2], after_of_volume[2];  // the second of each descending
   };
   StoredOperations(std::optional<SqliteDatabase> own, std::string path, const KnownRequests* known,

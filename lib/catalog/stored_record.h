@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -31,6 +32,14 @@ struct EndedRow : StoredRow {
 
   static EndedRow Of(const OperationRecord& record);
   uint64_t ChecksumOf() const;
+  int64_t bytes() const { return BytesOf(id, body, created, volume_id, request_id); }
+  // About what it takes in the file: most columns stand in several B-trees, which are not full.
+  static int64_t BytesOf(std::string_view id, std::string_view body, std::string_view created,
+                         std::string_view volume_id, std::string_view request_id) {
+    const size_t columns = body.size() + 4 * id.size() + 3 * created.size() +
+                           2 * (volume_id.size() + request_id.size());
+    return static_cast<int64_t>(columns + columns / 4);
+  }
 };
 
 constexpr RecordKind KindOf(const VolumeRecord*) { return RecordKind::kVolume; }

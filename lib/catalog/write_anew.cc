@@ -71,16 +71,31 @@ absl::StatusOr<uint64_t> DigestOfAll(SqliteDatabase* database) {
   return digest;
 }
 
-absl::Status Fill(SqliteDatabase* database, const WholeCatalog& whole, Seal* seal) {
+absl::StatusOr<HistorySize> HistoryOf(SqliteDatabase* database) {
+  ASSIGN_OR_RETURN(
+      SqliteStatement select,
+      database->Prepare("SELECT id, body, created, volume_id, request_id FROM operations"));
+  HistorySize size;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, select.Step());
+    if (!more) return size;
+    size += {1, EndedRow::BytesOf(select.Text(0), select.Text(1), select.Text(2), select.Text(3),
+                                  select.Text(4))};
+  }
+}
+
+// Those that ended first come first, as ever: of what is in memory they are the last.
+absl::Status Fill(SqliteDatabase* database, const WholeCatalog& whole, WrittenAnew* written) {
+  Seal* const seal = &written->seal;
   ASSIGN_OR_RETURN(auto tables, RecordTables::On(database));
   RETURN_IF_ERROR(database->Execute("BEGIN"));
+  if (whole.old != nullptr) RETURN_IF_ERROR(CopyEnded(*whole.old, tables.get()));
   RETURN_IF_ERROR(tables->Write(whole.records));
   if (whole.damage != nullptr) {
     for (const Damage::Row& each : whole.damage->rows()) {
       RETURN_IF_ERROR(tables->PutRow(each.table, each.row));
     }
   }
-  if (whole.old != nullptr) RETURN_IF_ERROR(CopyEnded(*whole.old, tables.get()));
   for (const Changes& changes : whole.added) {
     RETURN_IF_ERROR(tables->Write(changes));
     seal->Add(changes);
@@ -92,31 +107,33 @@ absl::Status Fill(SqliteDatabase* database, const WholeCatalog& whole, Seal* sea
   seal->digest = digest;
   seal->CountCommit();
   RETURN_IF_ERROR(tables->WriteSeal(*seal));
+  ASSIGN_OR_RETURN(written->history, HistoryOf(database));
   return database->Execute("COMMIT");
 }
 
 // Nobody sees the file before it is whole and synced: it needs no journal.
-absl::StatusOr<Seal> WriteFresh(const std::string& path, const WholeCatalog& whole) {
+absl::StatusOr<WrittenAnew> WriteFresh(const std::string& path, const WholeCatalog& whole) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path, SqliteDatabase::File::kNew));
   RETURN_IF_ERROR(database.Execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF"));
   RETURN_IF_ERROR(MigrateSchema(&database, path));
-  Seal seal = whole.seal;
-  RETURN_IF_ERROR(Fill(&database, whole, &seal));
+  WrittenAnew written;
+  written.seal = whole.seal;
+  RETURN_IF_ERROR(Fill(&database, whole, &written));
   RETURN_IF_ERROR(database.Execute("PRAGMA journal_mode = WAL"));
-  return seal;
+  return written;
 }
 
 }  // namespace
 
-absl::StatusOr<Seal> WriteAnew(const CatalogFiles& files, const WholeCatalog& whole) {
+absl::StatusOr<WrittenAnew> WriteAnew(const CatalogFiles& files, const WholeCatalog& whole) {
   RETURN_IF_ERROR(files.RemoveFresh());
-  absl::StatusOr<Seal> seal = WriteFresh(files.fresh(), whole);
-  if (!seal.ok()) {
+  absl::StatusOr<WrittenAnew> written = WriteFresh(files.fresh(), whole);
+  if (!written.ok()) {
     files.RemoveFresh().IgnoreError();  // the next try does it, too
-    return seal;
+    return written;
   }
   RETURN_IF_ERROR(files.Replace());
-  return seal;
+  return written;
 }
 
 absl::Status CreateCatalog(const CatalogFiles& files) {

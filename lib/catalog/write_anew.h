@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "lib/catalog/catalog_files.h"
 #include "lib/catalog/damage.h"
+#include "lib/catalog/history.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/seal.h"
 #include "lib/catalog/sqlite_database.h"
@@ -25,10 +26,15 @@ struct WholeCatalog {
   SqliteDatabase* old = nullptr;
 };
 
-// Puts it in the place of what is there, durably; what is there must not be written meanwhile. Gives
-// the seal of the new one, with one commit more. After an error nothing has changed, or it may have
-// (CatalogFiles::Replace).
-absl::StatusOr<Seal> WriteAnew(const CatalogFiles& files, const WholeCatalog& whole);
+// What a new one has: its seal, with one commit more, and its operations that have ended.
+struct WrittenAnew {
+  Seal seal;
+  HistorySize history;
+};
+
+// Puts it in the place of what is there, durably; what is there must not be written meanwhile. After an
+// error nothing has changed, or it may have (CatalogFiles::Replace).
+absl::StatusOr<WrittenAnew> WriteAnew(const CatalogFiles& files, const WholeCatalog& whole);
 
 // An empty one, with an id of its own.
 absl::Status CreateCatalog(const CatalogFiles& files);

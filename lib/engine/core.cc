@@ -27,7 +27,10 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   auto core = std::unique_ptr<Core>(new Core(std::move(options)));
   const EngineOptions& o = core->options_;
   RETURN_IF_ERROR(o.files->MakeDirectories(o.state_path));
-  ASSIGN_OR_RETURN(core->catalog_, OpenSqliteCatalog({.path = o.state_path + "/catalog.db"}));
+  SqliteCatalogOptions catalog;
+  catalog.path = o.state_path + "/catalog.db";
+  catalog.history = o.history;
+  ASSIGN_OR_RETURN(core->catalog_, OpenSqliteCatalog(catalog));
   core->clock_ = std::make_unique<RecordClock>(o.clock);
   RETURN_IF_ERROR(core->clock_->StartAfter(*core->catalog_));
   // On the catalog's disk, as that is, and not among the files of shares.

@@ -26,6 +26,7 @@
 #include "absl/time/time.h"
 #include "lib/base/clock.h"
 #include "lib/catalog/catalog.h"
+#include "lib/catalog/history.h"
 #include "lib/catalog/records.h"
 #include "lib/engine/requests.h"
 #include "lib/engine/streams.h"
@@ -44,6 +45,7 @@ struct EngineOptions {
   int queue_depth_max = 64;  // operations that may wait for one volume
   // Of what ended; counted while the engine runs.
   absl::Duration operation_retention = absl::Hours(7 * 24);
+  HistoryBounds history;  // what has ended is kept for less time when it is more
   absl::Duration sweep_period = absl::Minutes(10);  // how often it is looked for what is older
   absl::Duration probe_period = absl::Seconds(5);
   absl::Duration probe_timeout = absl::Seconds(2);  // a share that takes longer is UNREACHABLE

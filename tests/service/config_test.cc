@@ -60,6 +60,8 @@ max_concurrent_streams: 7
 max_active_calls: 8
 shutdown_grace_seconds: 9
 operation_retention_hours: 10
+operation_history_max: 2000
+operation_history_mib: 3
 operation_queue_max: 11
 probe_period_seconds: 12
 rescan_period_seconds: 13
@@ -94,6 +96,8 @@ pools:
   EngineOptions engine = EngineOptionsOf(config);
   EXPECT_EQ(engine.state_path, "/s");
   EXPECT_EQ(engine.operation_retention, absl::Hours(10));
+  EXPECT_EQ(engine.history.operations_max, 2000);
+  EXPECT_EQ(engine.history.bytes_max, 3 << 20);
   EXPECT_EQ(engine.queue_depth_max, 11);
   EXPECT_EQ(engine.probe_period, absl::Seconds(12));
   EXPECT_EQ(engine.rescan_period, absl::Seconds(13));
