@@ -23,6 +23,7 @@
 #include "lib/catalog/history.h"
 #include "lib/catalog/query.h"
 #include "lib/catalog/records.h"
+#include "lib/os/file_system.h"
 
 namespace cairn {
 
@@ -40,6 +41,10 @@ struct Transaction {
   // disk. It is visible when it is told, and survives the process, as any other, and becomes durable
   // after what was committed before it: with the next that waits, or within a moment.
   bool may_be_durable_later = false;
+  // On a disk that is full but for a reserve: this one is refused (NO_SPACE), or may use that. What makes
+  // room, and what brings to its end what has begun, may.
+  enum class Room { kWithReserve, kWithoutReserve };
+  Room room = Room::kWithReserve;
 };
 
 // One change, as watchers see it. `volume` is null for a removal.
@@ -68,6 +73,10 @@ class Catalog {
   // failed, after which what the system shows of the files may not be what the disk has. Changes are
   // refused with it, reads go on, and the catalog is written anew, which is tried until it succeeds.
   virtual absl::Status health() const = 0;
+
+  // OK while there is room on its disk; else NO_SPACE, saying what can be done: changes without the right
+  // to use the reserve are refused with it, and operations that have ended are given up, until there is.
+  virtual absl::Status room() const = 0;
 
   // Makes the transaction durable, unless it may be later, then visible, then calls `done` (on the
   // catalog's own thread: be quick). In the order of the calls. REVISION_MISMATCH (ABORTED) when a
@@ -139,8 +148,11 @@ struct SqliteCatalogOptions {
   // How long after a failed write the catalog is written anew for the first time; the pauses grow. Not
   // at once: a disk that has no room behind its file system, as a thin one, is easily lost by more.
   absl::Duration write_anew_after = absl::Seconds(1);
-  // The log's length from the first, where there is room (write_ahead_log.h).
+  // The log's length from the first, where there is room (write_ahead_log.h); less on a small disk.
   int64_t log_bytes = 14 << 20;
+  // Tells how much room there is, and has the reserve. Not owned; null: the real one. SQLite does not
+  // use it.
+  FileSystem* files = nullptr;
   // Operations that have ended are given up, oldest first, when there are more.
   HistoryBounds history = {};
 };

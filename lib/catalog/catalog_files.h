@@ -3,6 +3,7 @@
 //   <path>        the database, <path>-wal its log, <path>-shm the log's index (SQLite's)
 //   <path>.lock   process_lock.h
 //   <path>.mark   catalog_mark.h
+//   <path>.reserve  disk_room.h
 //   <path>.new    a database that is being written; means nothing
 //   <path>.next   one that is whole, durable, and holds instead of the old one
 //
@@ -30,6 +31,7 @@ class CatalogFiles {
   const std::string& path() const { return path_; }
   std::string log() const { return path_ + "-wal"; }
   std::string mark() const { return path_ + ".mark"; }
+  std::string reserve() const { return path_ + ".reserve"; }
   std::string fresh() const { return path_ + ".new"; }
   std::string next() const { return path_ + ".next"; }
 

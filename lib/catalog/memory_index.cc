@@ -259,6 +259,11 @@ void MemoryIndex::SetShare(const std::string& address, const SharePtr& ptr) {
   }
 }
 
+void MemoryIndex::ForgetEnded() {
+  MutexLock lock(&mutex_);
+  while (!ended_.empty()) ForgetOldest();
+}
+
 void MemoryIndex::ForgetOldest() {
   const OperationPtr oldest = std::move(ended_.front());
   ended_.pop_front();

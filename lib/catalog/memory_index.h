@@ -79,6 +79,9 @@ class MemoryIndex {
   int64_t revision() const;
   absl::StatusOr<std::vector<VolumeChange>> ChangesAfter(int64_t revision, int count_max) const;
 
+  // They are not in the store any more: those that have ended.
+  void ForgetEnded();
+
   // So many ended operations stay in memory.
   static constexpr size_t kEndedKept = 2000;
 

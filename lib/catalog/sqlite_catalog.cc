@@ -1,7 +1,8 @@
 // The catalog over SQLite: one thread writes at a time, whoever commits meanwhile shares its next
 // fsync.
 //
-// When a write fails, other than for want of room, nothing more is written to the file. The thread
+// When there is no room, what takes some is refused, and history is given up (disk_room.h). When a write
+// fails otherwise, nothing more is written to the file. The thread
 // that writes makes a new one out of what is in memory, with what was being committed, and puts it in
 // its place; it tries until it succeeds, and refuses what is to be committed meanwhile.
 #include <fmt/format.h>
@@ -23,12 +24,14 @@
 #include "lib/catalog/catalog.h"
 #include "lib/catalog/catalog_files.h"
 #include "lib/catalog/catalog_mark.h"
+#include "lib/catalog/catalog_parts.h"
+#include "lib/catalog/commit_listeners.h"
 #include "lib/catalog/commit_outcome.h"
 #include "lib/catalog/damage.h"
+#include "lib/catalog/disk_room.h"
 #include "lib/catalog/listing.h"
 #include "lib/catalog/memory_index.h"
 #include "lib/catalog/operations.h"
-#include "lib/catalog/process_lock.h"
 #include "lib/catalog/sqlite_store.h"
 #include "lib/catalog/staging.h"
 #include "lib/catalog/stored_operations.h"
@@ -39,30 +42,26 @@ namespace {
 
 // Ended operations that are given up in one commit: whoever commits meanwhile waits for as many.
 constexpr size_t kForgottenAtOnce = 100;
+constexpr size_t kForgottenAtOnceWithoutRoom = 20;
+// These stay, even for want of room, unless they take more than the reserve.
+constexpr int64_t kHistoryKept = 1000;
 // Bounds how long the first of a batch waits for the last.
 constexpr size_t kBatchMax = 1000;
 constexpr int kWriterNice = -10;
 // Between two tries to write the catalog anew, at most.
 constexpr std::chrono::nanoseconds kPauseMax = std::chrono::seconds(60);
-
-struct Parts {
-  std::unique_ptr<ProcessLock> lock;
-  std::unique_ptr<KnownRequests> requests;
-  std::unique_ptr<CatalogMark> mark;
-  std::unique_ptr<SqliteStore> store;
-  std::unique_ptr<MemoryIndex> index;
-  std::unique_ptr<Damage> damage;
-  std::unique_ptr<StoredOperations> look_ups, lists;
-};
+// How soon it is seen that others have made room.
+constexpr std::chrono::nanoseconds kLookPeriod = std::chrono::milliseconds(500);
 
 class SqliteCatalog : public Catalog {
  public:
-  SqliteCatalog(const SqliteCatalogOptions& options, const WriteAheadLog::Options& log, Parts parts)
+  SqliteCatalog(const SqliteCatalogOptions& options, CatalogParts parts)
       : files_(options.path),
         pause_(absl::ToChronoNanoseconds(options.write_anew_after)),
-        log_(log),
+        log_(parts.log),
         history_(options.history),
         lock_(std::move(parts.lock)),
+        room_(std::move(parts.room)),
         requests_(std::move(parts.requests)),
         mark_(std::move(parts.mark)),
         store_(std::move(parts.store)),
@@ -75,10 +74,8 @@ class SqliteCatalog : public Catalog {
         loaded_revision_(store_->loaded_revision()),
         durable_revision_(loaded_revision_) {
     FollowStore();
-    {
-      MutexLock lock(&mutex_);
-      forgets_ = !history_.Hold(store_->history());
-    }
+    LookAtRoom();
+    EndWriting();
     writer_ = std::thread([this] { Run(); });
   }
 
@@ -100,6 +97,8 @@ class SqliteCatalog : public Catalog {
     MutexLock lock(&mutex_);
     return trouble_.has_value() ? trouble_->told : absl::OkStatus();
   }
+
+  absl::Status room() const override { return room_->status(); }
 
   void Commit(Transaction transaction, std::function<void(absl::Status)> done) override {
     bool wake;
@@ -131,7 +130,7 @@ class SqliteCatalog : public Catalog {
       batch.pending[0].done = [later](absl::Status status) { later->Set(std::move(status)); };
       Hold(std::move(batch), doubt);
     } else if (!batch.accepted.empty()) {
-      CallListeners();
+      listeners_.CallAll();
     }
     EndWriting();
     return later != nullptr ? later->Wait() : std::move(batch.pending[0].outcome);
@@ -189,20 +188,9 @@ class SqliteCatalog : public Catalog {
   }
 
   uint64_t AddListener(std::function<void()> listener) override {
-    MutexLock lock(&listeners_mutex_);
-    uint64_t id = ++last_listener_;
-    listeners_[id] = std::make_shared<const std::function<void()>>(std::move(listener));
-    return id;
+    return listeners_.Add(std::move(listener));
   }
-
-  // After it returns the listener is not running and is not called again; except that a listener
-  // may remove itself.
-  void RemoveListener(uint64_t id) override {
-    MutexLock lock(&listeners_mutex_);
-    listeners_.erase(id);
-    if (std::this_thread::get_id() == listeners_thread_) return;
-    while (running_listener_ == id) listener_ended_.Wait(&listeners_mutex_);
-  }
+  void RemoveListener(uint64_t id) override { listeners_.Remove(id); }
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -224,7 +212,7 @@ class SqliteCatalog : public Catalog {
     std::chrono::nanoseconds pause;
   };
   struct Work {
-    enum class Kind { kCommit, kRefuse, kForget, kWriteAnew, kAnswerDoubts, kEnd };
+    enum class Kind { kCommit, kRefuse, kForget, kLook, kWriteAnew, kAnswerDoubts, kEnd };
     Kind kind = Kind::kEnd;
     Batch batch;
   };
@@ -250,6 +238,9 @@ class SqliteCatalog : public Catalog {
         case Work::Kind::kForget:
           Forget();
           break;
+        case Work::Kind::kLook:
+          LookAtRoom();
+          break;
         case Work::Kind::kWriteAnew:
           WriteFileAnew();
           break;
@@ -264,11 +255,16 @@ class SqliteCatalog : public Catalog {
   }
 
   void EndWriting() {
-    const bool forgets = !history_.Hold(store_->history()) && unforgettable_.ok();
+    const bool forgets = ForgetsFor() != nullptr;
+    const bool looks = room_->IsScarce();
     MutexLock lock(&mutex_);
     writing_ = false;
     forgets_ = forgets;
-    if (!queue_.empty() || forgets_ || stopping_ || trouble_.has_value()) wake_.NotifyOne();
+    if (!looks) next_look_.reset();
+    if (looks && !next_look_.has_value()) next_look_ = Steady::now() + kLookPeriod;
+    if (!queue_.empty() || forgets_ || looks || stopping_ || trouble_.has_value()) {
+      wake_.NotifyOne();
+    }
   }
 
   // Waits until there is some, and nobody else is writing.
@@ -287,6 +283,8 @@ class SqliteCatalog : public Catalog {
       if (stopping_) return work;
       if (trouble_.has_value()) {
         wake_.WaitFor(&mutex_, absl::FromChrono(trouble_->next_try - Steady::now()));
+      } else if (next_look_.has_value()) {
+        wake_.WaitFor(&mutex_, absl::FromChrono(*next_look_ - Steady::now()));
       } else {
         wake_.Wait(&mutex_);
       }
@@ -310,6 +308,9 @@ class SqliteCatalog : public Catalog {
         work.batch.pending.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
+    } else if (!trouble_.has_value() && next_look_.has_value() && *next_look_ <= Steady::now()) {
+      next_look_.reset();
+      work.kind = Work::Kind::kLook;
     }
     return work;
   }
@@ -319,8 +320,13 @@ class SqliteCatalog : public Catalog {
     // On the writer's own connection, whose pages are at hand.
     const Operations operations(index_.get(), store_->operations(), store_->operations());
     Staging staging(index_.get(), &operations, damage_.get());
+    const absl::Status room = room_->status();
     for (size_t i = 0; i < batch->pending.size(); ++i) {
       Pending& pending = batch->pending[i];
+      if (!room.ok() && !MayUseReserve(pending)) {
+        pending.outcome = room;
+        continue;
+      }
       auto changes = staging.Stage(std::move(pending.transaction));
       pending.outcome = changes.status();
       if (!changes.ok() || changes->empty()) continue;
@@ -333,11 +339,12 @@ class SqliteCatalog : public Catalog {
   absl::Status Write(Batch* batch) {
     if (batch->accepted.empty()) return absl::OkStatus();
     SqliteStore::Written written = store_->Write(batch->accepted);
+    if (written.full()) written = WriteInReserve(*batch, std::move(written));
     switch (written.outcome) {
       case SqliteStore::Outcome::kDone:
         durable_revision_ = store_->synced_revision();
         for (const Changes& changes : batch->accepted) index_->Publish(changes);
-        if (HasReason(unforgettable_, Reason::kNoSpace)) unforgettable_ = absl::OkStatus();
+        if (room_->IsDue(store_->log_pages())) LookAtRoom();
         break;
       case SqliteStore::Outcome::kNothing:
         for (const size_t owner : batch->owners) batch->pending[owner].outcome = written.why;
@@ -349,10 +356,51 @@ class SqliteCatalog : public Catalog {
     return absl::OkStatus();
   }
 
+  static bool MayUseReserve(const Pending& pending) {
+    return pending.transaction.room == Transaction::Room::kWithReserve;
+  }
+
+  // It has found no room: after what is in the log has gone into the database, the log has some; if not,
+  // it takes that of the reserve, where one of the batch may.
+  SqliteStore::Written WriteInReserve(const Batch& batch, SqliteStore::Written written) {
+    const bool may_use_reserve =
+        std::any_of(batch.owners.begin(), batch.owners.end(),
+                    [&](const size_t owner) { return MayUseReserve(batch.pending[owner]); });
+    do {
+      if (!store_->CopyLog().ok()) break;
+      written = store_->Write(batch.accepted);
+    } while (written.full() && may_use_reserve && room_->Release());
+    if (!written.full()) return written;
+    room_->Full();
+    written.why = room_->status();
+    return written;
+  }
+
+  void LookAtRoom() {
+    const bool scarce = room_->IsScarce();
+    absl::StatusOr<DiskRoom::Database> database = store_->Room();
+    if (database.ok()) room_->Look(*database, store_->log_pages());
+    if (HasReason(unforgettable_, Reason::kNoSpace)) unforgettable_ = absl::OkStatus();
+    if (scarce && !room_->IsScarce()) store_->LengthenLog();
+  }
+
+  // Why history is given up; null: it is not.
+  const char* ForgetsFor() const {
+    if (!unforgettable_.ok()) return nullptr;
+    const HistorySize& size = store_->history();
+    if (!history_.Hold(size)) {
+      return "more are not remembered (operation_history_max, operation_history_mib)";
+    }
+    if (room_->status().ok()) return nullptr;
+    const HistoryBounds kept{kHistoryKept, room_->sizes().reserve_bytes};
+    return kept.Hold(size) ? nullptr : "the disk has no more room";
+  }
+
   // Gives up those that ended first, in turns with what is committed meanwhile.
   void Forget() {
-    absl::StatusOr<std::vector<std::string>> oldest =
-        store_->operations()->Oldest(kForgottenAtOnce);
+    const char* const why = ForgetsFor();
+    absl::StatusOr<std::vector<std::string>> oldest = store_->operations()->Oldest(
+        room_->status().ok() ? kForgottenAtOnce : kForgottenAtOnceWithoutRoom);
     if (!oldest.ok()) return CannotForget(oldest.status());
     Batch batch;
     batch.pending.resize(1);
@@ -366,16 +414,19 @@ class SqliteCatalog : public Catalog {
     if (store_->history().operations >= before.operations) {
       return CannotForget(absl::InternalError("none was found"));
     }
-    if (std::exchange(told_forgetting_, true)) return;
+    listeners_.CallAll();
+    if (!room_->status().ok()) LookAtRoom();
+    if (std::exchange(told_forgetting_, why) == why) return;
     spdlog::warn(
-        "{} operations that have ended take about {} MiB: from now on the oldest are given up "
-        "before "
-        "their time, with their request ids (operation_history_max, operation_history_mib)",
-        before.operations, before.bytes >> 20);
+        "operations that have ended are given up before their time, the oldest first, with their "
+        "request ids: there are {} of about {} MiB, and {}",
+        before.operations, before.bytes >> 20, why);
   }
 
+  // For want of room: until it is looked for again. Else for good.
   void CannotForget(const absl::Status& why) {
-    spdlog::error("operations that have ended cannot be given up: {}", Describe(why));
+    const auto level = HasReason(why, Reason::kNoSpace) ? spdlog::level::debug : spdlog::level::err;
+    spdlog::log(level, "operations that have ended cannot be given up: {}", Describe(why));
     unforgettable_ = why;
   }
 
@@ -383,7 +434,7 @@ class SqliteCatalog : public Catalog {
     for (Pending& pending : batch->pending) {
       if (pending.done) pending.done(std::move(pending.outcome));
     }
-    if (!batch->accepted.empty()) CallListeners();
+    if (!batch->accepted.empty()) listeners_.CallAll();
   }
 
   // Of those in doubt each, since what was refused among them was compared with what is in doubt.
@@ -453,7 +504,8 @@ class SqliteCatalog : public Catalog {
     whole.added = in_doubt_.accepted;
     whole.damage = damage_.get();
     whole.old = store_->database();
-    ASSIGN_OR_RETURN(const WrittenAnew written, WriteAnew(files_, whole));
+    ASSIGN_OR_RETURN(const WrittenAnew written,
+                     WriteAnewWhereItFits(files_, whole, [this] { return room_->Release(); }));
     ASSIGN_OR_RETURN(auto store, SqliteStore::Open(files_.path(), log_, requests_.get()));
     RETURN_IF_ERROR(look_ups_->Reopen());
     RETURN_IF_ERROR(lists_->Reopen());
@@ -463,26 +515,10 @@ class SqliteCatalog : public Catalog {
     durable_revision_ = store_->synced_revision();
     mark_->Durable(written.seal.commits, written.seal.chain);
     unforgettable_ = absl::OkStatus();
+    if (written.kept == HistoryKept::kNone) index_->ForgetEnded();
     FollowStore();
+    LookAtRoom();
     return absl::OkStatus();
-  }
-
-  void CallListeners() {
-    uint64_t after = 0;
-    for (;;) {
-      std::shared_ptr<const std::function<void()>> listener;
-      {
-        MutexLock lock(&listeners_mutex_);
-        running_listener_ = 0;
-        listeners_thread_ = std::this_thread::get_id();
-        listener_ended_.NotifyAll();
-        auto next = listeners_.upper_bound(after);
-        if (next == listeners_.end()) return;
-        running_listener_ = after = next->first;
-        listener = next->second;
-      }
-      (*listener)();
-    }
   }
 
   const CatalogFiles files_;
@@ -490,6 +526,7 @@ class SqliteCatalog : public Catalog {
   const WriteAheadLog::Options log_;
   const HistoryBounds history_;
   const std::unique_ptr<ProcessLock> lock_;  // early, so that it is given back late
+  const std::unique_ptr<DiskRoom> room_;     // as store_, but for its status
   const std::unique_ptr<KnownRequests> requests_;
   const std::unique_ptr<CatalogMark> mark_;
   std::unique_ptr<SqliteStore> store_;  // used by whoever has set writing_
@@ -502,74 +539,29 @@ class SqliteCatalog : public Catalog {
   std::atomic<int64_t> durable_revision_;
   Batch in_doubt_;              // as store_
   absl::Status unforgettable_;  // as store_; why the history is not bounded any more
-  bool told_forgetting_ = false;
+  const char* told_forgetting_ = nullptr;
 
   mutable Mutex mutex_;
   CondVar wake_;
   std::deque<Pending> queue_ ABSL_GUARDED_BY(mutex_);
   std::optional<Trouble> trouble_ ABSL_GUARDED_BY(mutex_);
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;      // some thread is at it
+  std::optional<Steady::time_point> next_look_ ABSL_GUARDED_BY(mutex_);  // while room is scarce
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;                         // some thread is at it
   bool forgets_ ABSL_GUARDED_BY(mutex_) = false;      // there is too much history
   bool forgot_last_ ABSL_GUARDED_BY(mutex_) = false;  // not twice while somebody waits
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool doubts_wait_ ABSL_GUARDED_BY(mutex_) = true;  // until they are none
 
-  Mutex listeners_mutex_;
-  CondVar listener_ended_;
-  std::map<uint64_t, std::shared_ptr<const std::function<void()>>> listeners_
-      ABSL_GUARDED_BY(listeners_mutex_);
-  uint64_t last_listener_ ABSL_GUARDED_BY(listeners_mutex_) = 0;
-  uint64_t running_listener_ ABSL_GUARDED_BY(listeners_mutex_) = 0;     // 0: none
-  std::thread::id listeners_thread_ ABSL_GUARDED_BY(listeners_mutex_);  // that calls them, or did
+  CommitListeners listeners_;
 
   std::thread writer_;  // last, so that what it uses is there when it starts
 };
 
-// Opens what is there, or makes an empty one where nothing was.
-absl::StatusOr<std::unique_ptr<SqliteStore>> OpenStore(const CatalogFiles& files,
-                                                       const std::optional<MarkContent>& mark,
-                                                       const WriteAheadLog::Options& log,
-                                                       KnownRequests* requests) {
-  RETURN_IF_ERROR(files.FinishReplacement());
-  ASSIGN_OR_RETURN(const CatalogFiles::Presence presence, files.Look());
-  const bool nothing = presence == CatalogFiles::Presence::kNone && !mark.has_value();
-  if (presence != CatalogFiles::Presence::kThere && !nothing) {
-    return absl::FailedPreconditionError(fmt::format(
-        "{}: the catalog is missing or empty, where one was: restore the newest copy of it, or, to "
-        "begin an empty one, remove it with {} and {}",
-        files.path(), files.log(), files.mark()));
-  }
-  if (nothing) RETURN_IF_ERROR(CreateCatalog(files));
-  if (!nothing && (!mark.has_value() || mark->state == MarkContent::State::kOpen)) {
-    RETURN_IF_ERROR(files.WriteBack());
-  }
-  return SqliteStore::Open(files.path(), log, requests);
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Catalog>> OpenSqliteCatalog(const SqliteCatalogOptions& options) {
-  const CatalogFiles files(options.path);
-  const WriteAheadLog::Options log{absl::ToChronoNanoseconds(options.later), options.log_bytes};
-  Parts parts;
-  // Two servers on one catalog would each trust their own memory.
-  ASSIGN_OR_RETURN(ProcessLock lock, ProcessLock::Take(options.path));
-  parts.lock = std::make_unique<ProcessLock>(std::move(lock));
-  parts.requests = std::make_unique<KnownRequests>();
-  ASSIGN_OR_RETURN(const std::optional<MarkContent> mark, ReadMark(files.mark()));
-  ASSIGN_OR_RETURN(parts.store, OpenStore(files, mark, log, parts.requests.get()));
-  parts.index = std::make_unique<MemoryIndex>(options.changes_kept);
-  parts.damage = std::make_unique<Damage>();
-  RETURN_IF_ERROR(parts.store->LoadInto(parts.index.get(), parts.damage.get()));
-  if (mark.has_value()) {
-    RETURN_IF_ERROR(CheckAgainstMark(options.path, parts.store->seal(), *mark));
-  } else {
-    RETURN_IF_ERROR(parts.store->BeginTimeline());
-  }
-  ASSIGN_OR_RETURN(parts.mark, CatalogMark::Begin(files.mark(), parts.store->seal()));
-  ASSIGN_OR_RETURN(parts.look_ups, StoredOperations::Open(options.path, parts.requests.get()));
-  ASSIGN_OR_RETURN(parts.lists, StoredOperations::Open(options.path, parts.requests.get()));
-  return std::make_unique<SqliteCatalog>(options, log, std::move(parts));
+  ASSIGN_OR_RETURN(CatalogParts parts, OpenCatalogParts(options));
+  return std::make_unique<SqliteCatalog>(options, std::move(parts));
 }
 
 }  // namespace cairn

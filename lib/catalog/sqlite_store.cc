@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "lib/base/id.h"
+#include "lib/base/size.h"
 #include "lib/base/status.h"
 #include "lib/catalog/index_check.h"
 #include "lib/catalog/record_json.h"
@@ -20,7 +21,8 @@
 namespace cairn {
 namespace {
 
-absl::Status Configure(SqliteDatabase* database, const std::string& path) {
+absl::Status Configure(SqliteDatabase* database, const std::string& path,
+                       const WriteAheadLog::Options& log) {
   RETURN_IF_ERROR(database->Execute("PRAGMA cell_size_check = ON"));
   ASSIGN_OR_RETURN(std::string mode, database->QueryText("PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
@@ -28,8 +30,10 @@ absl::Status Configure(SqliteDatabase* database, const std::string& path) {
         "{}: the file system does not allow SQLite's write-ahead log (mode {})", path, mode));
   }
   RETURN_IF_ERROR(database->SetSynced(true));
-  // After a burst the log goes back to this size.
-  return database->Execute("PRAGMA journal_size_limit = 67108864");
+  // After a burst the log goes back to this size; on a small disk to its own.
+  const bool small = log.bytes > 0 && log.bytes < WriteAheadLog::kFullBytes;
+  const int64_t limit = small ? log.bytes : 64 * kMiB;
+  return database->Execute(fmt::format("PRAGMA journal_size_limit = {}", limit));
 }
 
 // Damage to pages is found now, not when a record on them is next changed.
@@ -60,7 +64,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
                                                                const WriteAheadLog::Options& log,
                                                                KnownRequests* requests) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path, SqliteDatabase::File::kOld));
-  RETURN_IF_ERROR(Configure(&database, path));
+  RETURN_IF_ERROR(Configure(&database, path, log));
   RETURN_IF_ERROR(QuickCheck(&database, path));
   RETURN_IF_ERROR(MigrateSchema(&database, path));
   std::unique_ptr<SqliteStore> store(new SqliteStore(std::move(database), path, requests));
@@ -90,7 +94,9 @@ absl::Status SqliteStore::PrepareStatements() {
   ASSIGN_OR_RETURN(tables_, RecordTables::On(&database_));
   ASSIGN_OR_RETURN(stored_operations_, StoredOperations::On(&database_, path_, &requests_));
   for (auto [statement, sql] :
-       {std::pair(&begin_, "BEGIN IMMEDIATE"), std::pair(&commit_, "COMMIT")}) {
+       {std::pair(&begin_, "BEGIN IMMEDIATE"), std::pair(&commit_, "COMMIT"),
+        std::pair(&page_count_, "PRAGMA page_count"),
+        std::pair(&free_pages_, "PRAGMA freelist_count")}) {
     ASSIGN_OR_RETURN(SqliteStatement prepared, database_.Prepare(sql));
     *statement = std::make_unique<SqliteStatement>(std::move(prepared));
   }
@@ -307,6 +313,20 @@ bool SqliteStore::MustSync(const std::vector<Changes>& batch) const {
   return batch.back().revision - synced_revision_ > kUnsyncedRevisions ||
          std::any_of(batch.begin(), batch.end(),
                      [](const Changes& changes) { return !changes.may_be_durable_later; });
+}
+
+absl::StatusOr<DiskRoom::Database> SqliteStore::Room() {
+  constexpr int64_t kPageBytes = 4096;
+  int64_t pages = 0, free_pages = 0;
+  for (auto [statement, number] :
+       {std::pair(page_count_.get(), &pages), std::pair(free_pages_.get(), &free_pages)}) {
+    ASSIGN_OR_RETURN(const bool row, statement->Step());
+    if (row) *number = statement->Number(0);
+    RETURN_IF_ERROR(statement->Run());  // to its end
+  }
+  ASSIGN_OR_RETURN(const FileStat file, FileSystem::Posix()->Stat(path_));
+  return DiskRoom::Database{std::max<int64_t>(pages * kPageBytes - file.size_bytes, 0),
+                            free_pages * kPageBytes};
 }
 
 absl::Status SqliteStore::WriteClosed() {

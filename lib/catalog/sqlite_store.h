@@ -12,8 +12,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "lib/base/status.h"
 #include "lib/catalog/catalog_mark.h"
 #include "lib/catalog/damage.h"
+#include "lib/catalog/disk_room.h"
 #include "lib/catalog/history.h"
 #include "lib/catalog/known_requests.h"
 #include "lib/catalog/memory_index.h"
@@ -71,8 +73,17 @@ class SqliteStore {
   struct Written {
     Outcome outcome = Outcome::kDone;
     absl::Status why;
+
+    bool full() const { return outcome == Outcome::kNothing && HasReason(why, Reason::kNoSpace); }
   };
   Written Write(const std::vector<Changes>& batch);
+
+  // How much it takes, and has.
+  absl::StatusOr<DiskRoom::Database> Room();
+  int log_pages() const { return database_.log_pages(); }
+  // See WriteAheadLog.
+  absl::Status CopyLog() { return log_->CopyNow(); }
+  void LengthenLog() { log_->Lengthen(); }
 
   // The file is given up: it is closed without another write.
   void Abandon();
@@ -97,7 +108,7 @@ class SqliteStore {
   const std::string path_;
   KnownRequests& requests_;
   std::unique_ptr<RecordTables> tables_;
-  std::unique_ptr<SqliteStatement> begin_, commit_;
+  std::unique_ptr<SqliteStatement> begin_, commit_, page_count_, free_pages_;
   std::unique_ptr<StoredOperations> stored_operations_;
   std::unique_ptr<WriteAheadLog> log_;
   CatalogMark* mark_ = nullptr;

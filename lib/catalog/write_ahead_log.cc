@@ -15,9 +15,16 @@
 namespace cairn {
 namespace {
 
-constexpr int kPages = 3000;          // when copying begins; of 4 KiB each
-constexpr int kPagesTooMany = 12000;  // the thread does not keep up: who commits has to help
-constexpr int64_t kScarceBytes = 128 * kMiB;
+// Of a log of full length, of 4 KiB each.
+constexpr int kPages = 3000;
+constexpr int kPagesTooMany = 12000;
+// What must be left beside the log.
+constexpr int64_t kScarceBytes = 256 * kKiB;
+
+int PagesOf(int64_t bytes) {
+  if (bytes == 0 || bytes >= WriteAheadLog::kFullBytes) return kPages;
+  return static_cast<int>(std::max<int64_t>(bytes * kPages / WriteAheadLog::kFullBytes, 8));
+}
 
 std::string LogOf(const std::string& database) { return database + "-wal"; }
 
@@ -31,11 +38,15 @@ absl::Status FillWithZeros(File& file, int64_t from, int64_t to) {
 }
 
 // SQLite takes a log to end at the first frame that is none of its own, which zeros are not.
-absl::Status Lengthen(const std::string& path, int64_t bytes) {
+absl::Status LengthenLog(const std::string& path, int64_t bytes) {
   ASSIGN_OR_RETURN(const FileSystemStat stat, FileSystem::Posix()->StatFileSystem(path));
-  if (stat.available_bytes < kScarceBytes) return absl::OkStatus();
   ASSIGN_OR_RETURN(auto file, FileSystem::Posix()->Open(LogOf(path), OpenMode::kReadWrite));
   ASSIGN_OR_RETURN(const FileStat present, file->Stat());
+  if (present.size_bytes >= bytes) return absl::OkStatus();
+  // The database needs some, too; and what the log does not take now, others may.
+  if (stat.available_bytes < bytes - present.size_bytes + kScarceBytes) {
+    bytes = std::min(bytes, present.size_bytes + stat.available_bytes / 2);
+  }
   absl::Status filled = FillWithZeros(*file, present.size_bytes, bytes);
   if (!filled.ok()) file->Truncate(present.size_bytes).IgnoreError();
   return filled;
@@ -46,7 +57,7 @@ absl::Status Lengthen(const std::string& path, int64_t bytes) {
 absl::StatusOr<std::unique_ptr<WriteAheadLog>> WriteAheadLog::Of(SqliteDatabase* database,
                                                                  const std::string& path,
                                                                  const Options& options) {
-  if (absl::Status status = Lengthen(path, options.bytes); !status.ok()) {
+  if (absl::Status status = LengthenLog(path, options.bytes); !status.ok()) {
     spdlog::debug("{} is slower at first: {}", path, Describe(status));
   }
   ASSIGN_OR_RETURN(SqliteDatabase own, SqliteDatabase::Open(path, SqliteDatabase::File::kOld));
@@ -57,15 +68,18 @@ absl::StatusOr<std::unique_ptr<WriteAheadLog>> WriteAheadLog::Of(SqliteDatabase*
   // That it has a name, too: SQLite does so when it makes one, but overlooks a failure.
   RETURN_IF_ERROR(FileSystem::Posix()->SyncDirectory(DirectoryOf(path)));
   return std::unique_ptr<WriteAheadLog>(
-      new WriteAheadLog(database, std::move(own), std::move(file), options.unsynced_max));
+      new WriteAheadLog(database, std::move(own), std::move(file), options, path));
 }
 
 WriteAheadLog::WriteAheadLog(SqliteDatabase* database, SqliteDatabase own,
-                             std::unique_ptr<File> file, std::chrono::nanoseconds unsynced_max)
+                             std::unique_ptr<File> file, const Options& options, std::string path)
     : database_(*database),
       own_(std::move(own)),
       file_(std::move(file)),
-      unsynced_max_(unsynced_max) {
+      options_(options),
+      path_(std::move(path)),
+      pages_(PagesOf(options.bytes)),
+      pages_too_many_(pages_ < kPages ? pages_ : kPagesTooMany) {
   database_.TakeOverCheckpoints();
   thread_ = std::thread([this] { Run(); });
 }
@@ -108,9 +122,9 @@ absl::Status WriteAheadLog::Committed(const Place& place, bool synced) {
 
 void WriteAheadLog::CopyWhenLong() {
   const int pages = database_.log_pages();
-  if (pages < kPages) return;
+  if (pages < pages_) return;
   bool begin = false;
-  bool help = pages >= kPagesTooMany;
+  bool help = pages >= pages_too_many_;
   {
     MutexLock lock(&mutex_);
     begin = state_ == State::kIdle;
@@ -122,6 +136,18 @@ void WriteAheadLog::CopyWhenLong() {
   }
   if (begin) wanted_.NotifyOne();
   if (help) CopyPages(database_);
+}
+
+absl::Status WriteAheadLog::CopyNow() {
+  CopyPages(database_);
+  MutexLock lock(&mutex_);
+  return failure_;
+}
+
+void WriteAheadLog::Lengthen() {
+  if (absl::Status status = LengthenLog(path_, options_.bytes); !status.ok()) {
+    spdlog::debug("{} is slower for now: {}", path_, Describe(status));
+  }
 }
 
 void WriteAheadLog::Run() {
@@ -155,7 +181,7 @@ bool WriteAheadLog::Await() {
       continue;
     }
     const absl::Duration left =
-        *unsynced_since_ + absl::FromChrono(unsynced_max_) - MonotonicTime::Now();
+        *unsynced_since_ + absl::FromChrono(options_.unsynced_max) - MonotonicTime::Now();
     if (left <= absl::ZeroDuration()) return true;
     looks_again_ = true;
     wanted_.WaitFor(&mutex_, left);

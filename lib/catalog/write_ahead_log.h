@@ -28,10 +28,13 @@ class WriteAheadLog {
  public:
   // `database` is the connection that commits; it must outlive this. Gives the log the length that
   // it gets by and by, where there is room: a commit that writes over what is there is several times
-  // faster than one that makes the file longer, which is a change of the file system too.
+  // faster than one that makes the file longer, which is a change of the file system too, and needs
+  // room.
+  static constexpr int64_t kFullBytes = 14 << 20;
   struct Options {
     std::chrono::nanoseconds unsynced_max = std::chrono::milliseconds(100);
-    int64_t bytes = 14 << 20;
+    int64_t bytes =
+        kFullBytes;  // less: it is copied before it is longer; 0: it gets no room of its own
   };
   static absl::StatusOr<std::unique_ptr<WriteAheadLog>> Of(SqliteDatabase* database,
                                                            const std::string& path,
@@ -52,11 +55,17 @@ class WriteAheadLog {
   // disk. Not OK when it may not be there all the same, since what lies before it in the log is not.
   absl::Status Committed(const Place& place, bool synced);
 
+  // By who commits, when there is no room: copies what can be copied, so that the next commit begins the
+  // log anew. Not OK when that has failed otherwise than for want of room.
+  absl::Status CopyNow();
+  // By who commits: gives the log its length again, where there is room.
+  void Lengthen();
+
  private:
   enum class State { kIdle, kWanted, kCopied, kStopping };
 
   WriteAheadLog(SqliteDatabase* database, SqliteDatabase own, std::unique_ptr<File> file,
-                std::chrono::nanoseconds unsynced_max);
+                const Options& options, std::string path);
   void CopyWhenLong();
   void Run();
   bool Await() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -67,7 +76,10 @@ class WriteAheadLog {
   SqliteDatabase& database_;
   SqliteDatabase own_;  // of the thread
   const std::unique_ptr<File> file_;
-  const std::chrono::nanoseconds unsynced_max_;
+  const Options options_;
+  const std::string path_;
+  const int pages_;           // when copying begins
+  const int pages_too_many_;  // the thread does not keep up: who commits has to help
   Mutex mutex_;
   CondVar wanted_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;

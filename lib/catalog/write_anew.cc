@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "lib/base/id.h"
+#include "lib/base/size.h"
 #include "lib/base/status.h"
 #include "lib/catalog/checksum.h"
 #include "lib/catalog/record_tables.h"
 #include "lib/catalog/sqlite_schema.h"
+#include "lib/os/file_system.h"
 
 namespace cairn {
 namespace {
@@ -111,6 +113,16 @@ absl::Status Fill(SqliteDatabase* database, const WholeCatalog& whole, WrittenAn
   return database->Execute("COMMIT");
 }
 
+// What it needs at once: the index of its log, and the log's beginning.
+absl::Status CheckCanBeOpened(const std::string& path) {
+  constexpr int64_t kNeededBytes = 64 * kKiB;
+  ASSIGN_OR_RETURN(const FileSystemStat disk,
+                   FileSystem::Posix()->StatFileSystem(DirectoryOf(path)));
+  if (disk.available_bytes >= kNeededBytes) return absl::OkStatus();
+  return Error(Reason::kNoSpace, fmt::format("{}: no room is left beside it", path),
+               {{"file", path}});
+}
+
 // Nobody sees the file before it is whole and synced: it needs no journal.
 absl::StatusOr<WrittenAnew> WriteFresh(const std::string& path, const WholeCatalog& whole) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path, SqliteDatabase::File::kNew));
@@ -120,6 +132,7 @@ absl::StatusOr<WrittenAnew> WriteFresh(const std::string& path, const WholeCatal
   written.seal = whole.seal;
   RETURN_IF_ERROR(Fill(&database, whole, &written));
   RETURN_IF_ERROR(database.Execute("PRAGMA journal_mode = WAL"));
+  RETURN_IF_ERROR(CheckCanBeOpened(path));
   return written;
 }
 
@@ -133,6 +146,28 @@ absl::StatusOr<WrittenAnew> WriteAnew(const CatalogFiles& files, const WholeCata
     return written;
   }
   RETURN_IF_ERROR(files.Replace());
+  return written;
+}
+
+absl::StatusOr<WrittenAnew> WriteAnewWhereItFits(const CatalogFiles& files, WholeCatalog whole,
+                                                 const std::function<bool()>& release) {
+  const auto full = [](const absl::StatusOr<WrittenAnew>& written) {
+    return HasReason(written.status(), Reason::kNoSpace);
+  };
+  absl::StatusOr<WrittenAnew> written = WriteAnew(files, whole);
+  if (full(written) && release()) written = WriteAnew(files, whole);
+  if (full(written) && whole.old != nullptr) {
+    spdlog::warn("there is no room for the operations that have ended: older ones are given up");
+    whole.old = nullptr;
+    written = WriteAnew(files, whole);
+  }
+  if (full(written)) {
+    spdlog::warn("there is no room for any of the operations that have ended: they are given up");
+    std::erase_if(whole.records.operations,
+                  [](const OperationPtr& operation) { return Ended(operation->state); });
+    written = WriteAnew(files, whole);
+    if (written.ok()) written->kept = HistoryKept::kNone;
+  }
   return written;
 }
 

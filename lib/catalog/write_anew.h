@@ -3,6 +3,7 @@
 #ifndef CAIRN_LIB_CATALOG_WRITE_ANEW_H_
 #define CAIRN_LIB_CATALOG_WRITE_ANEW_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,14 +28,21 @@ struct WholeCatalog {
 };
 
 // What a new one has: its seal, with one commit more, and its operations that have ended.
+enum class HistoryKept { kSome, kNone };
 struct WrittenAnew {
   Seal seal;
   HistorySize history;
+  HistoryKept kept = HistoryKept::kSome;
 };
 
 // Puts it in the place of what is there, durably; what is there must not be written meanwhile. After an
 // error nothing has changed, or it may have (CatalogFiles::Replace).
 absl::StatusOr<WrittenAnew> WriteAnew(const CatalogFiles& files, const WholeCatalog& whole);
+
+// The same on a full disk: `release` gives up what is in reserve, false when there is nothing; then the
+// history goes, first what is not in memory. Where it keeps none, memory must forget it, too.
+absl::StatusOr<WrittenAnew> WriteAnewWhereItFits(const CatalogFiles& files, WholeCatalog whole,
+                                                 const std::function<bool()>& release);
 
 // An empty one, with an id of its own.
 absl::Status CreateCatalog(const CatalogFiles& files);

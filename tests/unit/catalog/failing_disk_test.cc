@@ -9,8 +9,10 @@
 #include <set>
 #include <string_view>
 
+#include "lib/base/size.h"
 #include "lib/catalog/commit_outcome.h"
 #include "lib/catalog/memory_index.h"
+#include "tests/support/small_disk.h"
 #include "tests/unit/catalog/catalog_conformance.h"
 #include "tests/unit/catalog/faulty_disk.h"
 
@@ -258,6 +260,38 @@ TEST_F(FailingDiskTest, WhatIsNotInMemoryIsWrittenAnewToo) {
       EXPECT_NE(FindOperation(*catalog, "o" + std::to_string(i)), nullptr) << i;
     }
   }
+}
+
+// There is no room for another copy of the history: what counts is written anew all the same.
+TEST_F(FailingDiskTest, AFullDiskIsWrittenAnewWithoutItsHistory) {
+  SmallDisk small(NewDirectory(), "8m");
+  if (!small.mounted()) GTEST_SKIP() << "needs the right to mount a tmpfs";
+  constexpr int kMany = 4000;
+  SqliteCatalogOptions options = OptionsOf(small.path());
+  options.log_bytes = SqliteCatalogOptions().log_bytes;
+  ASSERT_OK_AND_ASSIGN(auto catalog, OpenSqliteCatalog(options));
+  for (int i = 0; i < kMany; i += 50) {
+    Transaction transaction = Put(MakeVolume("v" + std::to_string(i)));
+    for (int j = i; j < i + 50; ++j) {
+      OperationRecord operation = MakeOperation("o" + std::to_string(j), "v", j);
+      operation.state = OperationState::kSucceeded;
+      transaction.put_operations.push_back(operation);
+    }
+    ASSERT_OK(catalog->CommitAndWait(transaction));
+  }
+  small.TakeAllBut(kMiB);
+  FaultyDisk::Get().Begin(small.path(), 1, EIO, Lasting::kUntilHealed);
+  catalog->Commit(Put(MakeVolume("in doubt")), nullptr);
+  while (catalog->health().ok()) std::this_thread::yield();
+  FaultyDisk::Get().Heal();
+  while (!catalog->health().ok()) std::this_thread::yield();
+  FaultyDisk::Get().End();
+  EXPECT_EQ(catalog->TotalsOf("nfs1:/export").volumes, kMany / 50 + 1);
+  EXPECT_EQ(FindOperation(*catalog, "o0"), nullptr);
+  ASSERT_OK(catalog->CommitAndWait(Put(MakeVolume("after"))));
+  catalog.reset();
+  ASSERT_OK_AND_ASSIGN(catalog, OpenSqliteCatalog(options));
+  EXPECT_EQ(catalog->TotalsOf("nfs1:/export").volumes, kMany / 50 + 2);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ constexpr std::string_view kDeleted = " (deleted)";
 
 // Those whose content a power failure may take away without harm, or that are never written.
 bool IsOfNoInterest(std::string_view path) {
-  return path.ends_with("-shm") || path.ends_with(".lock");
+  return path.ends_with("-shm") || path.ends_with(".lock") || path.ends_with(".reserve");
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // What is particular to SQLite: who may open the file, its schema, damage, a full disk.
 #include <gmock/gmock.h>
 #include <sqlite3.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 
 #include "lib/base/json.h"
 #include "lib/base/strings.h"
+#include "tests/support/small_disk.h"
 #include "tests/unit/catalog/catalog_conformance.h"
 
 namespace cairn::testing {
@@ -173,28 +173,10 @@ TEST_F(SqliteCatalogTest, AShareThatCannotBeReadIsNamed) {
   EXPECT_THAT(MessageOf(catalog.status()), HasSubstr("shares nfs1:/export"));
 }
 
-// A file system of 1 MiB, most of it taken by a ballast.
-class SmallDisk {
- public:
-  explicit SmallDisk(const std::string& path) : path_(path) {
-    std::filesystem::create_directory(path_);
-    mounted_ = mount("tmpfs", path_.c_str(), "tmpfs", 0, "size=1m") == 0;
-    if (mounted_) WriteFile(path_ + "/ballast", std::string(700'000, 'x'));
-  }
-  ~SmallDisk() {
-    if (mounted_) umount2(path_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-  void MakeRoom() { std::filesystem::remove(path_ + "/ballast"); }
-
- private:
-  const std::string path_;
-  bool mounted_;
-};
-
 TEST_F(SqliteCatalogTest, AFullDiskLosesNothing) {
-  SmallDisk disk(directory_.File("small"));
+  SmallDisk disk(directory_.File("small"), "1m");
   if (!disk.mounted()) GTEST_SKIP() << "needs the right to mount a tmpfs";
+  WriteFile(disk.path() + "/ballast", std::string(700'000, 'x'));
   ASSERT_OK_AND_ASSIGN(auto catalog, OpenIn(directory_.File("small")));
   const auto large = [](const std::string& id) {
     VolumeRecord volume = MakeVolume(id);
