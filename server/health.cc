@@ -33,6 +33,7 @@ void Health::Update(Engine* engine) {
   SetServices(engine == nullptr                 ? Can::kNothing
               : engine->records().health().ok() ? Can::kWrite
                                                 : Can::kRead);
+  service_->SetServingStatus("state_disk", engine != nullptr && engine->records().room().ok());
   std::set<std::string> usable_shares;
   for (const std::string& name : pools_) {
     absl::StatusOr<PoolStatus> pool =

@@ -6,6 +6,8 @@
 //                             start and our first word. "" stays SERVING while the catalog cannot be
 //                             written: to end a server for that would end its repair and its reads
 //   "catalog"                 SERVING while the server's records can be written
+//   "state_disk"              SERVING while there is room on the disk of the server's records; while there is
+//                             none, what takes room is refused, and deletions are not
 //   "connections"             SERVING while new connections are taken, NOT_SERVING when some were
 //                             refused just now; there may be too many, or no descriptors
 //   "pool/<name>"             SERVING while at least one of the pool's shares can be used

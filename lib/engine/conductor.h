@@ -134,6 +134,7 @@ class Conductor {
   void QueueInstead(const std::shared_ptr<AtOnce>& begin);
   void ArriveInQueue(const std::shared_ptr<AtOnce>& begin);
   void Answer(const std::shared_ptr<Submission>& submission, absl::StatusOr<OperationPtr> answer);
+  static Transaction::Room RoomOf(OperationKind kind);
   absl::Status CheckShares(const LiveOperation& op) const;
   absl::Status CheckQueue(const std::string& volume_id, OperationKind kind) const;
   void Enqueue(const LivePtr& op, const std::vector<LockKey>& locks);

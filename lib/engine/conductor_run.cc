@@ -66,6 +66,7 @@ absl::StatusOr<Conductor::Entry> Conductor::MakeEntry(
   for (VolumeRecord& volume : entry.records.put_volumes) {
     volume.surplus_layers = SurplusLayers(core_->catalog(), volume, entry.records);
   }
+  if (!op.journalled) entry.records.room = RoomOf(op.kind);
   OperationPtr present;
   if (op.journalled) {
     ASSIGN_OR_RETURN(present, core_->catalog().FindOperation(op.id));

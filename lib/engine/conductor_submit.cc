@@ -145,6 +145,19 @@ void Conductor::Validate(const std::shared_ptr<Submission>& submission, const Li
   if (!handed.ok()) answer(handed);
 }
 
+// On a full disk of the catalog there is still a way to make room, and what leads to it. Only how an
+// operation begins is asked for: whatever has begun goes to its end.
+Transaction::Room Conductor::RoomOf(OperationKind kind) {
+  switch (kind) {
+    case OperationKind::kDeleteVolume:
+    case OperationKind::kDeleteSnapshot:
+    case OperationKind::kDetachVolume:
+      return Transaction::Room::kWithReserve;
+    default:
+      return Transaction::Room::kWithoutReserve;
+  }
+}
+
 void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int tries_left) {
   if (stopping()) {
     return Answer(submission, Error(Reason::kShuttingDown, "the server is stopping; try again"));
@@ -162,6 +175,10 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
   op->id = id;
   op->kind = KindOf(submission->request);
   op->volume_id = admission->volume_id;
+  // Before anything is made for it; what comes to be so meanwhile is found out by the commit.
+  if (RoomOf(op->kind) == Transaction::Room::kWithoutReserve) {
+    if (absl::Status room = core_->catalog().room(); !room.ok()) return Answer(submission, room);
+  }
   if (!admission->immediate) {
     absl::Status room = CheckQueue(op->volume_id, op->kind);
     if (room.ok()) room = CheckShares(*op);
@@ -194,11 +211,13 @@ void Conductor::AdmitAndJournal(std::shared_ptr<Submission> submission, int trie
       op->ticket = *ticket;
       op->journalled = false;
       op->admitted = std::move(admission->records);
+      op->admitted.room = RoomOf(op->kind);
       return HandAtOnce(submission, op, tries_left);
     }
   }
   Transaction transaction = std::move(admission->records);
   transaction.put_operations.push_back(std::move(record));
+  transaction.room = RoomOf(op->kind);
   core_->catalog().Commit(
       std::move(transaction), [this, submission, op, locks = admission->locks,
                                immediate = admission->immediate, tries_left](absl::Status status) {

@@ -32,6 +32,7 @@ namespace cairn::testing {
 struct TestEngineSetup {
   int shares = 2;
   std::vector<std::string> directories;  // instead of made ones
+  std::string state_path;                // the same
   PoolOptions pool;                      // names and paths are filled in
   EngineOptions engine;
 };
@@ -52,7 +53,7 @@ class TestEngine {
     WriteFile(dir_.File("shares"), list);
     setup_.pool.image_directories = {dir_.File("images")};
     std::filesystem::create_directory(dir_.File("images"));
-    setup_.engine.state_path = dir_.File("state");
+    setup_.engine.state_path = setup_.state_path.empty() ? dir_.File("state") : setup_.state_path;
     setup_.engine.pools = {setup_.pool};
     setup_.engine.retry_pause = absl::Milliseconds(5);
     setup_.engine.retry_pause_max = absl::Milliseconds(100);
