@@ -60,14 +60,15 @@ int IndexOf(const Chain& chain, std::string_view file) {
 
 absl::StatusOr<Chain> ReadChain(FileSystem& files, const std::string& directory,
                                 std::string_view volume_id, const std::string& active,
-                                FileFormat base_format) {
+                                FileFormat base_format, LookAtLocks locks) {
   Chain chain;  // top down while walking
   std::string file = active;
   // Only the file that bears the volume's own name can be a base without a layer above that says
   // so.
   FileFormat format = active == BaseFileName(volume_id) ? base_format : FileFormat::kQcow2;
   while (true) {
-    auto image = InspectImage(files, directory, file, format);
+    auto image =
+        InspectImage(files, directory, file, format, chain.empty() ? locks : LookAtLocks::kNo);
     if (absl::IsNotFound(image.status())) {
       return Corrupt(volume_id, file, fmt::format("{} is missing from the share", file));
     }

@@ -28,10 +28,10 @@ int IndexOf(const Chain& chain, std::string_view file);
 // file and record that file's format; the base must be of `base_format`. Errors: CHAIN_CORRUPT (a
 // file is missing, a loop, sizes that shrink upward), IMAGE_UNSAFE (a name that leads elsewhere, no
 // recorded format), IMAGE_MISMATCH (the base's format is not the recorded one), IMAGE_CORRUPT. No
-// tool is run and nothing is probed, so a hostile header costs one read.
+// tool is run and nothing is probed, so a hostile header costs one read. `locks`: of the active file.
 absl::StatusOr<Chain> ReadChain(FileSystem& files, const std::string& directory,
                                 std::string_view volume_id, const std::string& active,
-                                FileFormat base_format);
+                                FileFormat base_format, LookAtLocks locks = LookAtLocks::kNo);
 
 // The names of files on the share that look like files of this volume's chain (a directory read).
 absl::StatusOr<std::vector<std::string>> ListChainFiles(FileSystem& files,

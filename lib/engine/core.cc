@@ -12,6 +12,17 @@
 #include "lib/os/file_error.h"
 
 namespace cairn {
+namespace {
+
+absl::Status OpenElsewhere(const VolumeRecord& volume) {
+  return Error(Reason::kVolumeInUse,
+               fmt::format("{} on {} is open for writing in a program of QEMU's that no attachment "
+                           "names: end it, or attach the volume with that machine's address",
+                           volume.active_file, volume.share),
+               {{"volume", volume.id}, {"share", volume.share}, {"file", volume.active_file}});
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Core>> Core::Create(EngineOptions options) {
   if (options.files == nullptr) options.files = FileSystem::Posix();
@@ -149,7 +160,7 @@ FilePermissions Core::PermissionsOf(const Pool& pool) const {
           .owner_of_backing = pool.options().nas_secure_file_operations};
 }
 
-absl::StatusOr<ChainView> Core::ReadView(const VolumeRecord& volume) const {
+absl::StatusOr<ChainView> Core::ReadView(const VolumeRecord& volume, Use use) const {
   ASSIGN_OR_RETURN(std::string directory, DirectoryOf(volume.share));
   ChainView view{.share = volume.share,
                  .volume_id = volume.id,
@@ -160,8 +171,10 @@ absl::StatusOr<ChainView> Core::ReadView(const VolumeRecord& volume) const {
   RETURN_IF_ERROR(files().RefreshDirectory(directory));
   ASSIGN_OR_RETURN(view.chain, OnceMoreIfStale([&] {
                      return ReadChain(files(), directory, volume.id, volume.active_file,
-                                      volume.base_format);
+                                      volume.base_format,
+                                      use == Use::kNoWriter ? LookAtLocks::kYes : LookAtLocks::kNo);
                    }));
+  if (view.active().image.open_for_writing) return OpenElsewhere(volume);
   if (!IsRecordedChain(volume, view.chain)) {
     return Error(
         Reason::kChainCorrupt,
@@ -183,20 +196,14 @@ absl::StatusOr<ChainView> Core::ReadView(const VolumeRecord& volume) const {
   return view;
 }
 
-absl::Status Core::CheckNotOpen(const VolumeRecord& volume) const {
+absl::Status Core::CheckNoWriter(const VolumeRecord& volume) const {
   ASSIGN_OR_RETURN(std::string directory, DirectoryOf(volume.share));
   const auto file = files().Open(directory + "/" + volume.active_file, OpenMode::kRead);
-  // There is nothing to harm, or whoever changes it says why it cannot.
   if (!file.ok()) return absl::OkStatus();
   const auto open = IsOpenForWriting(**file);
   if (absl::IsUnimplemented(open.status())) return absl::OkStatus();
   RETURN_IF_ERROR(open.status());
-  if (!*open) return absl::OkStatus();
-  return Error(Reason::kVolumeInUse,
-               fmt::format("{} on {} is open for writing in a program of QEMU's that no attachment "
-                           "names: end it, or attach the volume with that machine's address",
-                           volume.active_file, volume.share),
-               {{"volume", volume.id}, {"share", volume.share}, {"file", volume.active_file}});
+  return *open ? OpenElsewhere(volume) : absl::OkStatus();
 }
 
 absl::Status Core::CheckNoneStandsOn(const VolumeRecord& volume,

@@ -67,10 +67,15 @@ class Core {
   // The volume's files, checked against its record: the same files, the recorded size. A map that
   // cannot be read or that is stale is written anew from the record, because the headers agree with
   // it; a map that knows a layer that the record does not is MAP_CORRUPT.
-  absl::StatusOr<ChainView> ReadView(const VolumeRecord& volume) const;
-  // Before anything is done to a volume that no attachment says is written to: VOLUME_IN_USE when a
-  // program of QEMU's, here or on another host of an NFS share, has its active file open for writing.
-  absl::Status CheckNotOpen(const VolumeRecord& volume) const;
+  //
+  // kNoWriter, before anything is done to a volume that no attachment says is written to: VOLUME_IN_USE
+  // when a program of QEMU's, here or on another host of an NFS share, has the active file open for
+  // writing.
+  enum class Use { kAny, kNoWriter };
+  absl::StatusOr<ChainView> ReadView(const VolumeRecord& volume, Use use = Use::kAny) const;
+  // The same, where nothing else of the files is of interest. A file that cannot be opened is no
+  // reason.
+  absl::Status CheckNoWriter(const VolumeRecord& volume) const;
   // Before `files` of the volume are changed or removed: see ForeignFiles::CheckNoneStandsOn.
   absl::Status CheckNoneStandsOn(const VolumeRecord& volume,
                                  const std::vector<std::string>& files) const;

@@ -7,6 +7,7 @@
 
 #include "lib/base/size.h"
 #include "lib/base/status.h"
+#include "lib/image/image_lock.h"
 #include "lib/image/new_file.h"
 #include "lib/image/qcow2.h"
 #include "lib/image/qcow2_layout.h"
@@ -103,10 +104,19 @@ absl::Status Grow(FileSystem& files, const std::string& directory, const std::st
 }  // namespace
 
 absl::StatusOr<ImageInfo> InspectImage(FileSystem& files, const std::string& directory,
-                                       const std::string& name, FileFormat format) {
+                                       const std::string& name, FileFormat format,
+                                       LookAtLocks locks) {
   const std::string path = directory + "/" + name;
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kRead));
   absl::StatusOr<ImageInfo> info = Inspect(*file, name, format);
+  if (info.ok() && locks == LookAtLocks::kYes) {
+    const absl::StatusOr<bool> open = IsOpenForWriting(*file);
+    if (open.ok()) {
+      info->open_for_writing = *open;
+    } else if (!absl::IsUnimplemented(open.status())) {
+      info = open.status();
+    }
+  }
   if (!info.ok()) return Annotate(info.status(), path, {{"path", path}, {"file", name}});
   return info;
 }

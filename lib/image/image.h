@@ -25,15 +25,19 @@ struct ImageInfo {
   std::string backing_file;    // empty: none
   std::string backing_format;  // "raw", "qcow2"; empty: not recorded in the header
   bool dirty = false;
+  bool open_for_writing = false;    // in a program of QEMU's; known only when it was asked for
   uint32_t internal_snapshots = 0;  // QEMU's own, kept within the file
   uint32_t bitmaps = 0;             // persistent dirty bitmaps of QEMU's
 };
 
 // Reads a file's header natively. A qcow2 with an external data file, encryption, or a backing name
 // that is not a bare name is refused with IMAGE_UNSAFE before any other tool sees it; a header that
-// names itself is CHAIN_CORRUPT. A file recorded as raw is never looked into.
+// names itself is CHAIN_CORRUPT. A file recorded as raw is never looked into. QEMU's locks are looked at
+// when `locks` says so: on NFS that is a request more.
+enum class LookAtLocks { kNo, kYes };
 absl::StatusOr<ImageInfo> InspectImage(FileSystem& files, const std::string& directory,
-                                       const std::string& name, FileFormat format);
+                                       const std::string& name, FileFormat format,
+                                       LookAtLocks locks = LookAtLocks::kNo);
 
 // IMAGE_MISMATCH when a file that somebody says is qcow2 does not even begin as one: what they said is
 // wrong, not the file. Anything may be raw.

@@ -82,7 +82,10 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
       ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(each.volume_id));
       RETURN_IF_ERROR(Check(*volume));
       SnapshotMember& member = members.emplace_back();
-      ASSIGN_OR_RETURN(member.view, core_.ReadView(*volume));
+      member.attachment_id = attachments[volume->id];
+      ASSIGN_OR_RETURN(member.view,
+                       core_.ReadView(*volume, member.attachment_id.empty() ? Core::Use::kNoWriter
+                                                                            : Core::Use::kAny));
       ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(volume->share));
       const std::string layer = LayerFileName(volume->id, each.snapshot_id);
       if (core_.files().Stat(directory + "/" + layer).ok()) {
@@ -92,12 +95,7 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
                      {{"volume", volume->id}, {"file", layer}, {"share", volume->share}});
       }
       member.snapshot_id = each.snapshot_id;
-      member.attachment_id = attachments[volume->id];
-      if (member.attachment_id.empty()) {
-        RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
-      } else {
-        in_use_.insert(volume->id);
-      }
+      if (!member.attachment_id.empty()) in_use_.insert(volume->id);
     }
     return PlanCreateSnapshots(members, r().quiesce, operation_id_);
   }

@@ -82,7 +82,7 @@ class CreateVolume : public WorkOn<CreateVolumeRequest> {
       ASSIGN_OR_RETURN(VolumePtr source, core_.Volume(r().source.id_or_path));
       ASSIGN_OR_RETURN(std::optional<Attachment> machine, CheckVolume(*source));
       if (machine.has_value()) return PlanInUse(*volume, *source, *machine);
-      RETURN_IF_ERROR(core_.CheckNotOpen(*source));
+      RETURN_IF_ERROR(core_.CheckNoWriter(*source));
     }
     Plan plan;
     ASSIGN_OR_RETURN(plan.steps, Steps(*volume));

@@ -49,7 +49,9 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
     ASSIGN_OR_RETURN(snapshot, core_.Snapshot(r().snapshot_id));
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(snapshot->volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
-    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    ASSIGN_OR_RETURN(
+        ChainView view,
+        core_.ReadView(*volume, machine.has_value() ? Core::Use::kAny : Core::Use::kNoWriter));
     const int position = IndexOf(view.chain, snapshot->layer);
     if (position == 0) {
       return Error(
@@ -62,7 +64,6 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
                                   SurplusRuns(core_.catalog(), view, snapshot->id),
                                   {.operation_id = operation_id_, .in_use = machine.has_value()}));
     }
-    if (!machine.has_value()) RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
     if (position < 0 || !machine.has_value()) {
       return PlanDeleteSnapshot(view, snapshot->id, volume->format);
     }

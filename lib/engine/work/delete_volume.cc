@@ -42,7 +42,7 @@ class DeleteVolume : public WorkOn<DeleteVolumeRequest> {
     if (volume == nullptr && r().allow_missing) return Plan{};  // one ahead in the queue did it
     ASSIGN_OR_RETURN(volume, core_.Volume(r().volume_id));
     RETURN_IF_ERROR(CheckFree(*volume));
-    RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
+    RETURN_IF_ERROR(core_.CheckNoWriter(*volume));
     RETURN_IF_ERROR(CheckRemovable(*volume));
     RETURN_IF_ERROR(core_.CheckNoneStandsOn(*volume, volume->chain));
     return PlanDeleteVolume(volume->share, volume->id, volume->chain);

@@ -36,8 +36,9 @@ class ExtendVolume : public WorkOn<ExtendVolumeRequest> {
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
-    if (!machine.has_value()) RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
-    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    ASSIGN_OR_RETURN(
+        ChainView view,
+        core_.ReadView(*volume, machine.has_value() ? Core::Use::kAny : Core::Use::kNoWriter));
     RETURN_IF_ERROR(CheckOnlyName(volume->id, view.active()));
     ASSIGN_OR_RETURN(Pool * pool, core_.PoolNamed(volume->pool));
     ASSIGN_OR_RETURN(Share * share, core_.ShareOf(*volume));

@@ -31,8 +31,7 @@ class MergeLayers : public WorkOn<MergeLayersRequest> {
   absl::StatusOr<Plan> MakePlan() override {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     RETURN_IF_ERROR(Check(*volume));
-    RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
-    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume, Core::Use::kNoWriter));
     const std::vector<SurplusRun> runs = SurplusRuns(core_.catalog(), view);
     if (runs.empty()) return Plan{};  // what was ahead in the queue has merged them
     RETURN_IF_ERROR(

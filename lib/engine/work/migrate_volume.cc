@@ -55,8 +55,9 @@ class MigrateVolume : public WorkOn<MigrateVolumeRequest> {
     ASSIGN_OR_RETURN(VolumePtr volume, core_.Volume(r().volume_id));
     ASSIGN_OR_RETURN(std::optional<Attachment> machine, Check(*volume));
     if (volume->share == r().share) return Plan{};  // one ahead in the queue moved it there
-    if (!machine.has_value()) RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
-    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    ASSIGN_OR_RETURN(
+        ChainView view,
+        core_.ReadView(*volume, machine.has_value() ? Core::Use::kAny : Core::Use::kNoWriter));
     RETURN_IF_ERROR(core_.CheckNoneStandsOn(*volume, volume->chain));
     VolumeRecord there = *volume;
     there.share = r().share;

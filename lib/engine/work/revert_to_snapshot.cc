@@ -38,8 +38,7 @@ class RevertToSnapshot : public WorkOn<RevertToSnapshotRequest> {
     const auto& [volume, snapshot] = found;
     if (snapshot->state != SnapshotState::kAvailable) return WrongState(*snapshot, "revert to");
     RETURN_IF_ERROR(Check(*volume, *snapshot));
-    RETURN_IF_ERROR(core_.CheckNotOpen(*volume));
-    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume));
+    ASSIGN_OR_RETURN(ChainView view, core_.ReadView(*volume, Core::Use::kNoWriter));
     const int position = IndexOf(view.chain, snapshot->layer);
     if (position < 1) {
       return Error(Reason::kChainCorrupt,

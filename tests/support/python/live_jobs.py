@@ -266,6 +266,7 @@ class LiveJobs(LiveCase):
         else:
             refused = Refused(operation.error)
             self.assertIn(refused.reason, ('HYPERVISOR_UNAVAILABLE', 'INTERRUPTED'), operation)
+        self.wait_until_tidy(disk)
         volume = self.caller.full(disk.volume_id)
         verify_chain(volume, machine_died=True)
         values = disk.model.read(content_of_files(volume))
