@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ class ModelChecker {
   void StartOver();
 
  private:
+  std::set<std::string> FilesOnShares() const;
   void CheckRecords(const ModelVolume& volume);
   void CheckMap(const ModelVolume& volume, const std::string& directory);
   void CheckContent(const std::string& path, FileFormat format, const std::string& below,
