@@ -24,6 +24,7 @@ import setting
 from google.protobuf import duration_pb2
 
 from cairn.v1 import operation_service_pb2, operation_service_pb2_grpc
+from cairn.v1 import pool_pb2, pool_service_pb2, pool_service_pb2_grpc
 from cairn.v1 import snapshot_pb2, snapshot_service_pb2, snapshot_service_pb2_grpc
 from cairn.v1 import volume_pb2, volume_service_pb2, volume_service_pb2_grpc
 from cairn_server import CairnServer
@@ -75,8 +76,20 @@ class Machine:
         self.volumes = volume_service_pb2_grpc.VolumeServiceStub(channel)
         self.snapshots = snapshot_service_pb2_grpc.SnapshotServiceStub(channel)
         self.operations = operation_service_pb2_grpc.OperationServiceStub(channel)
+        self.pools = pool_service_pb2_grpc.PoolServiceStub(channel)
         self.told = collections.defaultdict(Told)
         self.directories = {}
+        self.await_shares()
+
+    def await_shares(self):
+        """The pool serves as soon as one of them does."""
+        give_up = time.monotonic() + 60
+        while True:
+            shares = self.pools.GetPool(pool_service_pb2.GetPoolRequest()).pool.shares
+            if all(share.state == pool_pb2.SHARE_STATE_ONLINE for share in shares):
+                return
+            assert time.monotonic() < give_up, shares
+            time.sleep(0.05)
 
     # What is changed, and told.
 
