@@ -103,14 +103,14 @@ class SurplusTest : public WithHeldMerges, public testing::InUseTest {
     ADD_FAILURE() << "no merge is " << OperationStateName(state);
     return std::make_shared<const OperationRecord>();
   }
-  // It has failed, or waits.
+  // It has failed, waits, or has waited.
   void UntilMergeStops() {
     const absl::Time until = absl::Now() + absl::Seconds(60);
     while (absl::Now() < until) {
       for (const OperationPtr& merge : Merges()) {
         if (merge->volume_id != id_) continue;
         const auto now = engine_->GetOperation(merge->id);
-        if (now.ok() && (!(*now)->parked.ok() || (*now)->state == OperationState::kFailed)) return;
+        if (now.ok() && (!(*now)->parked.ok() || Ended((*now)->state))) return;
       }
       absl::SleepFor(absl::Milliseconds(2));
     }
