@@ -60,6 +60,7 @@ class AdoptVolume : public WorkOn<AdoptVolumeRequest> {
   // Fills in what it finds.
   absl::Status CheckFiles() override {
     const VolumePtr known = core_.catalog().FindVolume(r().volume_id);
+    // It is compared with its record later, under its lock: that may write its map anew.
     if (known != nullptr && !IsNew(known)) return absl::OkStatus();
     ASSIGN_OR_RETURN(std::string directory, core_.DirectoryOf(r().share));
     // The file may have been made just now, by another host.

@@ -1,8 +1,10 @@
 // Layers that no snapshot needs: told of while they are there, and merged once nobody uses the volume.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>
 
+#include "lib/base/failpoint.h"
 #include "lib/image/image_lock.h"
 #include "lib/image/qcow2_commit.h"
 #include "tests/unit/engine/in_use_fixture.h"
@@ -269,10 +271,14 @@ TEST_F(SurplusTest, WhereverItStopsTheNextStartFinishesIt) {
   for (const char* place : {"planned", "step0", "step1", "crossed", "step2", "step3", "done"}) {
     SCOPED_TRACE(place);
     MakeSurplus();
-    ASSERT_OK(ArmFailPoints(std::string("merge_layers.") + place + "=error"));
+    const std::string point = std::string("merge_layers.") + place;
+    ASSERT_OK(ArmFailPoints(point + "=error"));
+    RecordFailPoints(true);
     machine_.SetUp(false);
     ASSERT_OK(ForceDetach());
     UntilMergeStops();
+    RecordFailPoints(false);
+    EXPECT_THAT(RecordedFailPoints(), ::testing::Contains(point));
     engine_.Stop();
     ASSERT_OK(ArmFailPoints(""));
     engine_.Start();
