@@ -116,6 +116,12 @@ class WorkOn : public Work {
   R& r() { return std::get<R>(request_); }
   const R& r() const { return std::get<R>(request_); }
 
+  // Where the volume is; empty when there is none.
+  std::string ShareOf(const std::string& volume_id) const {
+    const VolumePtr volume = core_.catalog().FindVolume(volume_id);
+    return volume == nullptr ? std::string() : volume->share;
+  }
+
   // Puts a changed copy of the record, if it is there; or changes the one that is put already.
   template <typename F>
   void ChangeVolume(const std::string& id, Transaction& records, F&& change) const {

@@ -63,12 +63,12 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
     return admission;
   }
 
-  std::string HomeShare() const override { return ShareOfVolume(r().volume_id); }
+  std::string HomeShare() const override { return ShareOf(r().volume_id); }
 
   std::set<std::string> OtherShares() const override {
     std::set<std::string> shares;
     for (const SnapshotGroupMember& member : r().more) {
-      shares.insert(ShareOfVolume(member.volume_id));
+      shares.insert(ShareOf(member.volume_id));
     }
     return shares;
   }
@@ -163,11 +163,6 @@ class CreateSnapshot : public WorkOn<CreateSnapshotRequest> {
     std::vector<SnapshotGroupMember> members{{r().volume_id, r().snapshot_id}};
     members.insert(members.end(), r().more.begin(), r().more.end());
     return members;
-  }
-
-  std::string ShareOfVolume(const std::string& volume_id) const {
-    VolumePtr volume = core_.catalog().FindVolume(volume_id);
-    return volume == nullptr ? "" : volume->share;
   }
 
   absl::Status CheckFields() {

@@ -36,9 +36,7 @@ class DeleteSnapshot : public WorkOn<DeleteSnapshotRequest> {
 
   std::string HomeShare() const override {
     SnapshotPtr snapshot = core_.catalog().FindSnapshot(r().snapshot_id);
-    VolumePtr volume =
-        snapshot == nullptr ? nullptr : core_.catalog().FindVolume(snapshot->volume_id);
-    return volume == nullptr ? "" : volume->share;
+    return snapshot == nullptr ? std::string() : ShareOf(snapshot->volume_id);
   }
 
   bool PlansAtOnce() const override { return true; }

@@ -30,10 +30,7 @@ class DeleteVolume : public WorkOn<DeleteVolumeRequest> {
     return admission;
   }
 
-  std::string HomeShare() const override {
-    VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
-    return volume == nullptr ? "" : volume->share;
-  }
+  std::string HomeShare() const override { return ShareOf(r().volume_id); }
 
   bool PlansAtOnce() const override { return true; }
 

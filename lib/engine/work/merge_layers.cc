@@ -21,10 +21,7 @@ class MergeLayers : public WorkOn<MergeLayersRequest> {
     return admission;
   }
 
-  std::string HomeShare() const override {
-    VolumePtr volume = core_.catalog().FindVolume(r().volume_id);
-    return volume == nullptr ? "" : volume->share;
-  }
+  std::string HomeShare() const override { return ShareOf(r().volume_id); }
 
   bool PlansAtOnce() const override { return true; }
 
